@@ -1,0 +1,100 @@
+"""What a trace is made of: steps, in the order they ran."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pyhybrid._listing import Listing
+
+__all__ = ["Step", "Trace"]
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One finished statement: `values` are what `names` held afterwards, `inputs` what it read, `loops` the loop variables around it."""
+
+    kind: str  # "call" (the arguments), "assign" or "return"
+    label: str  # "F2"; "F1, F2" if the line carries two; "" if none
+    lineno: int
+    end_lineno: int
+    source: str
+    names: tuple[str, ...]
+    values: tuple[Any, ...]
+    inputs: dict[str, Any]
+    loops: dict[str, Any]
+    listing: Listing
+    phase: str  # "forward" or "backward", from the name of the outermost function
+    depth: int  # 1 in the traced function, 2 in a function that it calls, …
+
+    @property
+    def name(self) -> str:
+        return ", ".join(self.names)
+
+    @property
+    def value(self) -> Any:
+        """The value of `name`: one value, or a tuple if the statement wrote several names."""
+        return self.values[0] if len(self.values) == 1 else self.values
+
+    @property
+    def shape(self) -> tuple[int, ...] | None:
+        """Shape of an array or NumPy scalar, otherwise None."""
+        return getattr(self.value, "shape", None)
+
+    @property
+    def dtype(self) -> Any:
+        return getattr(self.value, "dtype", None)
+
+    @property
+    def equation(self) -> str:
+        """The docstring's text for the label; one line per label, empty if there is none."""
+        table = self.listing.equations
+        return "\n".join(table[label] for label in self.label.split(", ") if label in table)
+
+
+class Trace(tuple[Step, ...]):
+    """The steps in the order they ran; `results` maps each phase to what its function returned."""
+
+    results: dict[str, Any]
+
+    def __new__(cls, steps: Iterable[Step], results: Mapping[str, Any]) -> Trace:
+        trace = super().__new__(cls, steps)
+        trace.results = dict(results)
+        return trace
+
+    @property
+    def forward(self) -> Trace:
+        """The steps of the forward function alone."""
+        return self._phase("forward")
+
+    @property
+    def backward(self) -> Trace:
+        """The steps of the backward function alone."""
+        return self._phase("backward")
+
+    @property
+    def result(self) -> Any:
+        """What the last of the traced functions returned."""
+        return [*self.results.values()][-1] if self.results else None
+
+    def last(self, name: str) -> Any:
+        """The last value recorded for `name`; KeyError if no step wrote it."""
+        return {n: value for step in self for n, value in zip(step.names, step.values, strict=True)}[name]
+
+    def _phase(self, phase: str) -> Trace:
+        return Trace((s for s in self if s.phase == phase), {p: r for p, r in self.results.items() if p == phase})
+
+    def __repr__(self) -> str:
+        functions = ", ".join(dict.fromkeys(s.listing.name for s in self if s.depth == 1))
+        return f"<Trace of {functions or 'nothing'}: {len(self)} steps>"
+
+    def __str__(self) -> str:
+        from pyhybrid.stepper import text  # inside: the viewers know the trace, not the other way round
+
+        return text(self)
+
+    def _repr_html_(self) -> str:
+        from pyhybrid.stepper import widget
+
+        return widget(self)

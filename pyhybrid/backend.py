@@ -1,0 +1,152 @@
+"""The one seam: which body of an operator runs, the readable NumPy one or the compiled one.
+
+Nothing else in the package asks which backend is active. `use` chooses for a block of code, `set_threads` and `set_simd` set the compiled kernels.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import inspect
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+import numpy as np
+
+from pyhybrid.arrays import check_array, check_size, compiled_dtype, plain
+from pyhybrid.errors import BackendUnavailable, describe
+
+_core: Any
+try:
+    _core = importlib.import_module("pyhybrid._core")
+except ModuleNotFoundError:  # absent; a core that is there but broken raises another ImportError, which must be seen
+    _core = None
+
+__all__ = ["active", "available", "core", "kernel", "set_simd", "set_threads", "threads", "use"]
+
+_choice: ContextVar[str] = ContextVar("pyhybrid_backend", default="auto")
+
+
+def available() -> bool:
+    """True if the compiled core is installed."""
+    return _core is not None
+
+
+def core() -> Any:
+    """The compiled module; raises `BackendUnavailable` if it is absent."""
+    if _core is None:
+        raise BackendUnavailable("the compiled core pyhybrid._core is not installed; build it with `pip install .` (needs Rust), or use the numpy backend")
+    return _core
+
+
+def active() -> str:
+    """The backend that runs float32 and float64 arrays here: "rust" or "numpy"."""
+    return "numpy" if _core is None or _choice.get() == "numpy" else "rust"
+
+
+@contextmanager
+def use(name: str) -> Iterator[None]:
+    """Run the block on "numpy", on "rust" (raises `BackendUnavailable` if absent) or "auto" (rust if installed)."""
+    if name not in ("auto", "numpy", "rust"):
+        raise ValueError(f'backend must be "auto", "numpy" or "rust"; got {name!r}')
+    if name == "rust":
+        core()
+    token = _choice.set(name)
+    try:
+        yield
+    finally:
+        _choice.reset(token)
+
+
+def set_threads(count: int) -> None:
+    """Number of threads the compiled kernels use from now on in this process (>= 1); results do not depend on it."""
+    if not isinstance(count, int) or isinstance(count, bool) or not 1 <= count <= 1024:
+        raise ValueError(f"threads must be a whole number from 1 to 1024; got {count!r}")
+    core().set_threads(count)
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    """`set_threads` for one block. The setting belongs to the process, not to the calling thread."""
+    before = core().get_threads()
+    set_threads(count)
+    try:
+        yield
+    finally:
+        core().set_threads(before)
+
+
+def set_simd(level: str) -> None:
+    """Vector instructions of the compiled kernels: one of `core().simd_levels()`."""
+    if level not in core().simd_levels():
+        raise ValueError(f"simd level must be one of {core().simd_levels()} on this machine; got {level!r}")
+    core().set_simd(level)
+
+
+def kernel(body: Callable[..., Any]) -> Any:
+    """Pair `ops/NAME.py:forward` (or `backward`) with the compiled `NAME_forward` of the same meaning.
+
+    The paired function checks the arguments, then runs one of the two bodies; `.reference` is always the NumPy body.
+    """
+    module = sys.modules[body.__module__]
+    operator = module.__name__.rpartition(".")[2]
+    compiled = getattr(_core, f"{operator}_{body.__name__}", None)
+    bound_call = _forward if body.__name__ == "forward" else _backward
+    call = functools.wraps(body)(bound_call(body, compiled, module, operator))
+    call.reference = body  # type: ignore[attr-defined]
+    return call
+
+
+def _forward(body: Callable[..., Any], compiled: Any, module: Any, operator: str) -> Callable[..., Any]:
+    signature = inspect.signature(body)
+    arrays = {p.name: p.default is None for p in signature.parameters.values() if p.kind is p.POSITIONAL_OR_KEYWORD}
+
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        try:
+            bound = signature.bind(*args, **kwargs)
+        except TypeError as mismatch:
+            raise TypeError(f"{operator}: {mismatch}; the call is forward{signature}") from None
+        bound.apply_defaults()
+        arguments = bound.arguments
+        given = []
+        for name, optional in arrays.items():
+            if arguments[name] is None and optional:
+                continue
+            check_array(operator, name, arguments[name])
+            given.append(arguments[name])
+        shape = module.output_shape(**arguments)
+        check_size(operator, shape, max(a.dtype.itemsize for a in given))
+        if compiled is None or active() == "numpy" or not compiled_dtype(given):
+            return body(*bound.args, **bound.kwargs)
+        y, *saved = compiled(*map(plain, arguments.values()))
+        rest = iter(saved)
+        return y, module.Cache(*(arguments[f] if f in arguments else next(rest) for f in module.Cache._fields))
+
+    return forward
+
+
+def _backward(body: Callable[..., Any], compiled: Any, module: Any, operator: str) -> Callable[..., Any]:
+    def backward(dy: Any, cache: Any) -> Any:
+        if not isinstance(cache, module.Cache):
+            raise TypeError(f"{operator}: cache must be the Cache that {operator}.forward returned; got {describe(cache)}")
+        check_array(operator, "dy", dy)
+        shape = cotangent_shape(module, cache)
+        if dy.shape != shape:
+            raise ValueError(f"{operator}: dy must have the output's shape {shape}; got dy = {describe(dy)}")
+        given = [dy, *(value for value in cache if isinstance(value, np.ndarray))]
+        if compiled is None or active() == "numpy" or not compiled_dtype(given):
+            return body(dy, cache)
+        return module.Grads(*compiled(plain(dy), *map(plain, cache)))
+
+    return backward
+
+
+def cotangent_shape(module: Any, cache: Any) -> tuple[int, ...]:
+    """Shape of the output that `cache` belongs to: from the operator's `dy_shape`, or its `output_shape` on the cached arguments."""
+    if hasattr(module, "dy_shape"):
+        return module.dy_shape(cache)
+    names = inspect.signature(module.output_shape).parameters
+    return module.output_shape(**{name: getattr(cache, name) for name in names})

@@ -1,0 +1,1 @@
+"""The commands of `pyhybrid`, one module each: HELP, configure(parser), run(options) -> exit status."""
