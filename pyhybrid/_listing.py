@@ -28,7 +28,7 @@ _ENDED = re.compile(r"(?m)^\s*$|^[A-Z]\w*[ \t]{2,}")  # a blank line or the next
 class Statement:
     """One statement. `reads` are (local name, attribute or None) in source order, `loops` the loop variables around it."""
 
-    kind: str  # "assign", "return" or "" for headers of loops and branches and for calls without a label
+    kind: str  # "call" (binds the arguments), "assign", "return" or "" for headers of loops and branches and for calls without a label
     label: str  # "F2"; "F1, F2" if the line carries two; "" if none
     lineno: int
     end_lineno: int
@@ -47,6 +47,7 @@ class Listing:
     lines: tuple[str, ...]
     docstring: str
     equations: dict[str, str]
+    head: Statement  # the arguments
     owners: tuple[Statement | None, ...] = field(repr=False)  # by bytecode offset // 2
 
 
@@ -54,7 +55,7 @@ def equations(docstring: str) -> dict[str, str]:
     """Label -> text, for every "(F1) …" that stands at the start of a line, after a heading or after a gap."""
     found = list(_DEFINED.finditer(docstring))
     table: dict[str, str] = {}
-    for this, following in zip(found, [*found[1:], None], strict=True):
+    for this, following in zip(found, [*found, None][1:], strict=True):
         text = docstring[this.end() : following.start() if following else None]
         table.setdefault(this[1], " ".join(_ENDED.split(text, maxsplit=1)[0].split()))
     return table
@@ -86,10 +87,14 @@ def _read(code: CodeType, filename: str) -> Listing:  # equal code in two files 
     nodes = [node for node in ast.walk(function) if isinstance(node, ast.stmt) and node is not function]
     statements = [(node, _statement(node, text, labels, loops.get(node, ()), code)) for node in nodes]
     owners = tuple(_owner(position, statements) for position in code.co_positions())
+    count = code.co_argcount + code.co_kwonlyargcount + sum(bool(code.co_flags & flag) for flag in (inspect.CO_VARARGS, inspect.CO_VARKEYWORDS))
+    end = max(function.lineno, function.body[0].lineno - 1)
+    signature = textwrap.dedent("".join(text[function.lineno - 1 : end])).rstrip()
+    head = Statement("call", "", function.lineno, end, signature, code.co_varnames[:count], (), ())
     first, lines = code.co_firstlineno, text[code.co_firstlineno - 1 : function.end_lineno]
     name = f"{_module(code)}.{code.co_qualname.replace('<locals>.', '')}"
     shown = tuple(textwrap.dedent("".join(lines)).splitlines())
-    return Listing(name, first, shown, f"{own}\n\n{module}", equations(module) | equations(own), owners)
+    return Listing(name, first, shown, f"{own}\n\n{module}", equations(module) | equations(own), head, owners)
 
 
 def _defines(node: ast.AST, code: CodeType) -> bool:
@@ -121,11 +126,12 @@ def _loops(function: ast.FunctionDef) -> dict[ast.AST, tuple[str, ...]]:
 
 
 def _statement(node: ast.stmt, text: list[str], labels: dict[int, list[str]], loops: tuple[str, ...], code: CodeType) -> Statement:
-    lineno, end = node.lineno, node.end_lineno or node.lineno
     simple = not hasattr(node, "body")
+    last = node if simple else getattr(node, "test", node)  # of a loop or branch only the header
+    lineno, end = node.lineno, (last.end_lineno if simple or last is not node else node.lineno) or node.lineno
     label = ", ".join(name for line in range(lineno, end + 1) for name in labels.get(line, ())) if simple else ""
     local = {*code.co_varnames, *code.co_cellvars, *code.co_freevars}
-    writes = tuple(dict.fromkeys(_writes(node, bool(label), local)))
+    writes = tuple(_writes(node, bool(label), local))
     kind = "return" if isinstance(node, ast.Return) else "assign" if writes else ""
     source = textwrap.dedent("".join(text[lineno - 1 : end])).rstrip()
     return Statement(kind, label, lineno, end, source, writes, tuple(dict.fromkeys(_reads(node, local))), loops)
@@ -161,7 +167,7 @@ def _roots(target: ast.expr | None, local: set[str]) -> Iterator[str]:
     """The local names that a store to `target` changes: `y` for `y[i]`, `padded` for `tap(padded, p, q)[...]`."""
     match target:
         case ast.Name(id=name):
-            yield from [name] if name in local else []
+            yield from [name] if name in local and name != "_" else []
         case ast.Tuple(elts=parts) | ast.List(elts=parts):
             for part in parts:
                 yield from _roots(part, local)

@@ -6,9 +6,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from pyhybrid._listing import Listing
 
-__all__ = ["Step", "Trace"]
+__all__ = ["Step", "Trace", "snapshot"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,11 +92,32 @@ class Trace(tuple[Step, ...]):
         return f"<Trace of {functions or 'nothing'}: {len(self)} steps>"
 
     def __str__(self) -> str:
-        from pyhybrid.stepper import text  # inside: the viewers know the trace, not the other way round
+        from pyhybrid.stepper import as_text  # inside: the viewers know the trace, not the other way round
 
-        return text(self)
+        return as_text(self)
 
     def _repr_html_(self) -> str:
         from pyhybrid.stepper import widget
 
         return widget(self)
+
+
+def snapshot(value: Any, before: Any = None) -> Any:
+    """`value` out of reach of later changes; `before`, an earlier copy, if it still says the same.
+
+    Arrays, tuples, lists and dictionaries are copied, arrays read-only; a value of another type is kept as it is.
+    """
+    if isinstance(value, np.ndarray):
+        same = isinstance(before, np.ndarray) and (before.dtype, before.shape) == (value.dtype, value.shape)
+        if same and before.tobytes() == value.tobytes():
+            return before
+        copy = value.copy()
+        copy.flags.writeable = False
+        return copy
+    if isinstance(value, tuple) and hasattr(value, "_make"):
+        return value._make(map(snapshot, value))
+    if type(value) in (tuple, list):
+        return type(value)(map(snapshot, value))
+    if type(value) is dict:
+        return {key: snapshot(part) for key, part in value.items()}
+    return value

@@ -1,7 +1,8 @@
 """What the operators accept as arrays, checked once at the seam.
 
-float32 and float64 run on both backends. Complex numbers (for complex-step gradients), objects (for exact fractions) and wider floats run through
-the NumPy bodies. Integers are refused, because they would overflow silently, and so are half precision and masked arrays.
+float32 and float64 run on both backends. Complex numbers (for complex-step gradients), objects (for exact fractions) and
+wider floats run through the NumPy bodies. Integers are refused, because they would overflow silently, and so are half
+precision and masked arrays.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """The one seam: which body of an operator runs, the readable NumPy one or the compiled one.
 
-Nothing else in the package asks which backend is active. `use` chooses for a block of code, `set_threads` and `set_simd` set the compiled kernels.
+Nothing else in the package asks which backend is active. `use` chooses for a block of code, `set_threads` and `set_simd` set the
+compiled kernels.
 """
 
 from __future__ import annotations
@@ -38,7 +39,9 @@ def available() -> bool:
 def core() -> Any:
     """The compiled module; raises `BackendUnavailable` if it is absent."""
     if _core is None:
-        raise BackendUnavailable("the compiled core pyhybrid._core is not installed; build it with `pip install .` (needs Rust), or use the numpy backend")
+        raise BackendUnavailable(
+            "the compiled core pyhybrid._core is not installed; build it with `pip install .` (needs Rust), or use the numpy backend"
+        )
     return _core
 
 

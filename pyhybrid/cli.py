@@ -12,12 +12,13 @@ from pyhybrid import __version__
 from pyhybrid.commands import console
 from pyhybrid.errors import BackendUnavailable, UsageError
 
-COMMANDS = ("tour", "step", "prove", "golden", "bench", "lab", "info")
+COMMANDS = ("tour", "lab", "bench", "info")
 
 
 def parser() -> argparse.ArgumentParser:
     """The whole command line."""
-    top = argparse.ArgumentParser(prog="pyhybrid", description="Hybrid convolution/attention operators: read, step through, prove, replay, measure.")
+    what = "Hybrid convolution/attention operators: read, step through, prove, replay, measure."
+    top = argparse.ArgumentParser(prog="pyhybrid", description=what)
     top.add_argument("--version", action="version", version=f"pyhybrid {__version__}")
     choices = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name in COMMANDS:

@@ -1,7 +1,7 @@
 """Errors with the text of the broken rule.
 
-A constraint of an operator is written once, as `(C1) …` in the operator's docstring. `require` quotes that line when the constraint does not
-hold, so documentation and error message cannot drift apart.
+A constraint of an operator is written once, as `(C1) …` in the operator's docstring. `require` quotes that line when the
+constraint does not hold, so documentation and error message cannot drift apart.
 """
 
 from __future__ import annotations

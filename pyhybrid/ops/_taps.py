@@ -31,7 +31,7 @@ def pad_zeros(x: Array, padding: Pair) -> Array:
     return np.pad(x, [(0, 0)] * (x.ndim - 2) + [(ph, ph), (pw, pw)])
 
 
-def crop(padded: Array, padding: Pair, size: Pair) -> Array:
+def crop(padded: Array, padding: Pair, size: tuple[int, ...]) -> Array:
     """Adjoint of `pad_zeros`: the interior (..., H, W), copied."""
     (ph, pw), (h, w) = padding, size
     return padded[..., ph : ph + h, pw : pw + w].copy()

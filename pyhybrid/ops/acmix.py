@@ -1,12 +1,14 @@
 """ACmix: attention and convolution on the same three projections, mixed by two learnt scalars.
 
-Shapes       x (N, C', H, W) -> y (N, C, ⌈H/sh⌉, ⌈W/sw⌉); rate1, rate2 (1,); conv1 (query), conv2 (key), conv3 (value): weight (C, C', 1, 1), bias (C,);
-             fc and dep_conv as in conv_path; conv_p (positional term): weight (d, 2, 1, 1), bias (d,), d = C/heads
+Shapes       x (N, C', H, W) -> y (N, C, ⌈H/sh⌉, ⌈W/sw⌉); rate1, rate2 (1,);
+             conv1 (query), conv2 (key), conv3 (value): weight (C, C', 1, 1), bias (C,); fc and dep_conv as in conv_path;
+             conv_p (positional term): weight (d, 2, 1, 1), bias (d,), d = C/heads
 Forward      (F1) q, k, v = conv1(x), conv2(x), conv3(x)    (F2) pe = conv_p(location grid of x)
              (F3) att = local_attention(q, k, v, pe)    (F4) conv = conv_path(q, k, v)    (F5) y = rate1·att + rate2·conv
 Backward     (B1) drate1 = <dy, att>, drate2 = <dy, conv>    (B2) datt = rate1·dy, dconv = rate2·dy
-             (B3) dq, dk, dv, dpe = backward of (F3) at datt    (B4) more dq, dk, dv and dfc, ddep_conv = backward of (F4) at dconv; the two are added
-             (B5) dconv_p = backward of (F2)    (B6) dx = Σ over the three projections of their backward
+             (B3) dq, dk, dv, dpe = backward of (F3) at datt    (B4) dq, dk, dv, dfc, ddep_conv = backward of (F4) at dconv;
+             the dq, dk, dv of the two paths are added    (B5) dconv_p = backward of (F2)
+             (B6) dx = Σ over the three projections of their backward
 Constraints  (C1) rate1 and rate2 are (1,)
              (C2) conv1_weight, conv2_weight and conv3_weight have one shape (C, C', 1, 1), C' the channels of x; each bias is (C,)
              (C3) conv_p_weight, if given, is (C/heads, 2, 1, 1); conv_p_bias, if given, is (C/heads,) and needs conv_p_weight
@@ -48,13 +50,18 @@ def output_shape(x, rate1, rate2, conv1_weight, conv1_bias, conv2_weight, conv2_
                  dep_conv_weight, conv_p_weight=None, conv_p_bias=None, fc_bias=None, dep_conv_bias=None, *, heads, kernel_size=7,
                  stride=1, border="reflect", channel_order="official"):
     require(rate1.shape == rate2.shape == (1,), "C1", rate1=rate1, rate2=rate2)
-    require(conv1_weight.shape == conv2_weight.shape == conv3_weight.shape, "C2", conv1_weight=conv1_weight, conv2_weight=conv2_weight, conv3_weight=conv3_weight)
-    require(conv1_bias.shape == conv2_bias.shape == conv3_bias.shape, "C2", conv1_bias=conv1_bias, conv2_bias=conv2_bias, conv3_bias=conv3_bias)
+    weights = {"conv1_weight": conv1_weight, "conv2_weight": conv2_weight, "conv3_weight": conv3_weight}
+    biases = {"conv1_bias": conv1_bias, "conv2_bias": conv2_bias, "conv3_bias": conv3_bias}
+    expected = (conv1_weight.shape[0] if conv1_weight.ndim else 0, x.shape[1] if x.ndim == 4 else 0, 1, 1)
+    require(all(weight.shape == expected for weight in weights.values()), "C2", x=x, **weights)
+    require(all(bias.shape == expected[:1] for bias in biases.values()), "C2", **biases)
     q = np.broadcast_to(np.zeros((), x.dtype), pointwise_conv.output_shape(x, conv1_weight, conv1_bias))     # a shape without memory
-    conv_path.output_shape(q, q, q, fc_weight, dep_conv_weight, fc_bias, dep_conv_bias, heads=heads, stride=stride, channel_order=channel_order)
+    conv_path.output_shape(q, q, q, fc_weight, dep_conv_weight, fc_bias, dep_conv_bias, heads=heads, stride=stride,
+                           channel_order=channel_order)
     d = q.shape[1] // integer("heads", heads)
     require(conv_p_weight is None or conv_p_weight.shape == (d, 2, 1, 1), "C3", conv_p_weight=conv_p_weight, heads=heads)
-    require(conv_p_bias is None or (conv_p_weight is not None and conv_p_bias.shape == (d,)), "C3", conv_p_bias=conv_p_bias, conv_p_weight=conv_p_weight)
+    require(conv_p_bias is None or (conv_p_weight is not None and conv_p_bias.shape == (d,)), "C3", conv_p_bias=conv_p_bias,
+            conv_p_weight=conv_p_weight)
     return local_attention.output_shape(q, q, q, heads=heads, kernel_size=kernel_size, stride=stride, border=border)
 
 
@@ -85,17 +92,18 @@ def backward(dy: Array, cache: Cache) -> Grads:
     drate1, drate2 = (dy * c.att).sum().reshape(1), (dy * c.conv).sum().reshape(1)                  # (B1)
     datt, dconv = c.rate1 * dy, c.rate2 * dy                                                        # (B2)
     attention = local_attention.Cache(c.q, c.k, c.v, c.pe, c.heads, c.kernel_size, c.stride, c.border, None, c.lse)
-    path = conv_path.Cache(c.q, c.k, c.v, c.fc_weight, c.dep_conv_weight, c.fc_bias, c.dep_conv_bias, c.heads, c.stride, c.channel_order)
+    path = conv_path.Cache(c.q, c.k, c.v, c.fc_weight, c.dep_conv_weight, c.fc_bias, c.dep_conv_bias, c.heads, c.stride,
+                           c.channel_order)
     from_att = local_attention.backward(datt, attention)                                            # (B3)
     from_conv = conv_path.backward(dconv, path)                                                     # (B4)
     dq, dk, dv = from_att.q + from_conv.q, from_att.k + from_conv.k, from_att.v + from_conv.v
-    dconv_p = positional_term.Grads(None, None)
-    if c.pe is not None:
+    dweight_p, dbias_p = None, None
+    if c.conv_p_weight is not None and from_att.pe is not None:
         term = positional_term.Cache(c.conv_p_weight, c.conv_p_bias, c.x.shape[2:])
-        dconv_p = positional_term.backward(from_att.pe, term)                                       # (B5)
+        dweight_p, dbias_p = positional_term.backward(from_att.pe, term)                            # (B5)
     query = pointwise_conv.backward(dq, pointwise_conv.Cache(c.x, c.conv1_weight, c.conv1_bias))    # (B6)
     key = pointwise_conv.backward(dk, pointwise_conv.Cache(c.x, c.conv2_weight, c.conv2_bias))
     value = pointwise_conv.backward(dv, pointwise_conv.Cache(c.x, c.conv3_weight, c.conv3_bias))
     dx = query.x + key.x + value.x
     return Grads(dx, drate1, drate2, query.weight, query.bias, key.weight, key.bias, value.weight, value.bias, from_conv.fc_weight,
-                 from_conv.dep_conv_weight, dconv_p.weight, dconv_p.bias, from_conv.fc_bias, from_conv.dep_conv_bias)
+                 from_conv.dep_conv_weight, dweight_p, dbias_p, from_conv.fc_bias, from_conv.dep_conv_bias)

@@ -21,6 +21,7 @@ Smooth       everywhere                                                 Source: 
 
 from __future__ import annotations
 
+from math import isfinite
 from numbers import Real
 from typing import NamedTuple
 
@@ -54,7 +55,7 @@ def output_shape(q, k, v, pe=None, *, heads, kernel_size=7, stride=1, border="re
     require(window % 2 == 1, "C4", kernel_size=kernel_size)
     require(border in BORDERS, "C5", border=border)
     require(border != "reflect" or window == 1 or window // 2 < min(H, W), "C6", kernel_size=kernel_size, q=q)
-    require(scale is None or (isinstance(scale, Real) and np.isfinite(scale)), "C7", scale=scale)
+    require(scale is None or (isinstance(scale, Real) and isfinite(scale)), "C7", scale=scale)
     return (N, C, ceil_div(H, sh), ceil_div(W, sw))
 
 
@@ -64,16 +65,14 @@ def forward(q: Array, k: Array, v: Array, pe: Array | None = None, *, heads: int
     window = Window(kernel_size, pair("stride", stride), border, q.shape[2:])
     scale_ = head_scale(q.shape[1] // heads, scale)
     q_ij = by_head(window.centre(q), heads)[:, :, :, None]                 # (F1) (N, heads, d, 1, Ho, Wo)
-    E = by_head(window.read(k), heads)                                     # (F2) (N, heads, d, k*k, Ho, Wo)
-    if pe is not None:
-        E = E + window.centre(pe)[:, None] - window.read(pe)
+    E = relative_keys(window, k, pe, heads)                                # (F2) (N, heads, d, k*k, Ho, Wo)
     S = window.keep(scale_ * (q_ij * E).sum(2))                            # (F3) (N, heads, k*k, Ho, Wo)
     lse = log_sum_exp(S)                                                   # (F4)
     a = np.exp(S - lse[:, :, None])                                        # (F5)
     Uv = by_head(window.read(v), heads)
-    o = (a[:, :, None] * Uv).sum(3)                                        # (F6)
-    return o.reshape(len(q), -1, *lse.shape[2:]) if o.size else np.zeros((*q.shape[:2], *lse.shape[2:]), o.dtype), Cache(
-        q, k, v, pe, heads, kernel_size, stride, border, scale, lse)
+    o = (a[:, :, None] * Uv).sum(3)                                        # (F6) (N, heads, d, Ho, Wo)
+    y = o.reshape(*q.shape[:2], *lse.shape[2:])
+    return y, Cache(q, k, v, pe, heads, kernel_size, stride, border, scale, lse)
 
 
 @kernel
@@ -82,9 +81,7 @@ def backward(dy: Array, cache: Cache) -> Grads:
     window = Window(kernel_size, pair("stride", stride), border, q.shape[2:])
     scale_ = head_scale(q.shape[1] // heads, scale)
     q_ij = by_head(window.centre(q), heads)[:, :, :, None]
-    E = by_head(window.read(k), heads)
-    if pe is not None:
-        E = E + window.centre(pe)[:, None] - window.read(pe)
+    E = relative_keys(window, k, pe, heads)
     a = np.exp(window.keep(scale_ * (q_ij * E).sum(2)) - lse[:, :, None])   # (F3) (F5) again
     do = by_head(dy, heads)[:, :, :, None]                                 # (N, heads, d, 1, Ho, Wo)
     dUv = a[:, :, None] * do                                               # (B1)
@@ -97,6 +94,15 @@ def backward(dy: Array, cache: Cache) -> Grads:
     dv = window.read_adjoint(dUv.reshape(*q.shape[:2], *dE.shape[3:]))
     dpe = None if pe is None else -window.read_adjoint(dE.sum((0, 1)))     # (B7)
     return Grads(dq, dk, dv, dpe)
+
+
+def weights(cache: Cache) -> Array:
+    """a of (F5), (N, heads, k*k, Ho, Wo): how much pixel (i, j) of the output looks at tap m = u*k + v of its window."""
+    q, k, _, pe, heads, kernel_size, stride, border, scale, lse = cache
+    window = Window(kernel_size, pair("stride", stride), border, q.shape[2:])
+    q_ij = by_head(window.centre(q), heads)[:, :, :, None]
+    E = relative_keys(window, k, pe, heads)
+    return np.exp(window.keep(head_scale(q.shape[1] // heads, scale) * (q_ij * E).sum(2)) - lse[:, :, None])
 
 
 class Window(NamedTuple):
@@ -142,6 +148,12 @@ class Window(NamedTuple):
 def by_head(x: Array, heads: int) -> Array:
     """(N, C, ...) -> (N, heads, C/heads, ...): channels are head-major."""
     return x.reshape(x.shape[0], heads, x.shape[1] // heads, *x.shape[2:])
+
+
+def relative_keys(window: Window, k: Array, pe: Array | None, heads: int) -> Array:
+    """E of (F2): the window's keys, plus where the query is minus where each key is."""
+    Uk = by_head(window.read(k), heads)
+    return Uk if pe is None else Uk + window.centre(pe)[:, None] - window.read(pe)
 
 
 def head_scale(width: int, scale: float | None) -> float:

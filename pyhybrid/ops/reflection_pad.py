@@ -53,5 +53,5 @@ def backward(dy: Array, cache: Cache) -> Grads:
     (ph, pw), (H, W) = pair("padding", cache.padding, 0), cache.x.shape[-2:]
     rows, columns = reflect(H, ph), reflect(W, pw)
     dx = np.zeros(cache.x.shape, dy.dtype)
-    np.add.at(dx, (..., rows[:, None], columns), dy)               # (B1)
+    np.add.at(dx, (..., rows[:, None], columns), dy)               # type: ignore[arg-type]  # (B1)
     return Grads(dx)

@@ -1,6 +1,6 @@
 """The shifts as convolution kernels: every group of k² maps is shifted and summed by one grouped convolution, which may learn.
 
-Shapes       maps (N, d, k*k, H, W), weight (O, k*k, k, k), bias (O,) -> y (N, O, ⌈H/sh⌉, ⌈W/sw⌉); group e makes outputs e*O/d … (e+1)*O/d - 1
+Shapes       maps (N, d, k*k, H, W), weight (O, k*k, k, k), bias (O,) -> y (N, O, ⌈H/sh⌉, ⌈W/sw⌉); group e has O/d outputs, e*O/d and on
 Forward      (F1) fixed (weight None, O = d): y[e] = Σ_m Shift(maps[e, m], p-c, q-c), m = p*k + q, c = ⌊k/2⌋, read on the stride grid
              (F2) learnable: y[o, i, j] = Σ_m Σ_uv weight[o, m, u, v] · maps[e, m, i·sh+u-c, j·sw+v-c] + bias[o], zeros outside, e = ⌊o·d/O⌋
 Backward     (B1) fixed: dmaps = the adjoint shifts    (B2) learnable: dmaps, dweight, dbias = those of the grouped convolution

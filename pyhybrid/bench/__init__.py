@@ -1,0 +1,1 @@
+"""Benchmarks: what is measured (`work`), against whom (`peers`), and how (`measure`)."""

@@ -1,0 +1,92 @@
+"""`pyhybrid bench`: NumPy, the compiled kernels and, where installed, PyTorch on the same work in interleaved runs.
+
+Printed are medians in milliseconds, how many times faster the compiled kernels are than each peer, and the share of the machine's
+limit that they reach: the time that the arithmetic at the measured multiply-add rate, or one pass over inputs and outputs at the
+measured memory rate, takes at the least, over the time that was needed. Peers that allocate large temporaries run faster with memory
+retained (MALLOC_TRIM_THRESHOLD_ and MALLOC_MMAP_THRESHOLD_ set to 2**30 or so): the last line says whether this run had it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from typing import Any
+
+from pyhybrid import backend
+from pyhybrid.bench import measure, peers
+from pyhybrid.bench.work import STAGES, WORKS, Work, works
+from pyhybrid.commands import console
+from pyhybrid.errors import UsageError
+
+HELP = "measure NumPy, Rust and PyTorch against each other"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"what to measure (default: all): {', '.join(WORKS)}")
+    parser.add_argument("--size", action="append", choices=list(STAGES), help="channels@height (default: all four); may be repeated")
+    parser.add_argument("--batch", type=int, default=8, help="images in a batch (default 8)")
+    parser.add_argument("--threads", type=int, nargs="+", help="numbers of threads (default: 1 and 2)")
+    parser.add_argument("--seconds", type=float, default=0.3, help="least time per contender and row (default 0.3)")
+    parser.add_argument("--without-numpy", action="store_true", help="leave out the NumPy bodies, which take seconds at the largest size")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def contenders(work: Work, backward: bool, with_numpy: bool) -> dict[str, Any]:
+    """Functions of no argument that do the work once: forward, or forward and backward."""
+    dy = work.cotangent()
+
+    def on(name: str) -> Any:
+        def run() -> object:
+            with backend.use(name):
+                y, cache = work.forward()
+                return work.module.backward(dy, cache) if backward else y
+
+        return run
+
+    ours = {"rust": on("rust")} | ({"numpy": on("numpy")} if with_numpy else {})
+    return ours | peers.torch_contenders(work, backward)
+
+
+def rows(options: argparse.Namespace) -> tuple[dict[int, tuple[float, float]], list[dict[str, Any]]]:
+    """The machine's limits and one record per operator, size, pass and number of threads."""
+    counts = options.threads or [1, 2][: os.cpu_count() or 1]
+    limits = measure.machine_limits(counts)
+    records = []
+    for work in works(options.names, options.size or list(STAGES), options.batch):
+        for backward in (False, True):
+            for count in counts:
+                with measure.threads(count):
+                    times = measure.interleaved(contenders(work, backward, not options.without_numpy), options.seconds)
+                floor = work.floor(*limits[count], backward)
+                records.append({"name": work.name, "size": work.size, "pass": "fwd+bwd" if backward else "fwd", "threads": count,
+                                "ms": {who: 1e3 * t for who, t in times.items()},
+                                "ratio": {who: t / times["rust"] for who, t in times.items() if who != "rust"},
+                                "share_of_limit": floor / times["rust"]})
+                if not options.json:
+                    print(line(records[-1]), flush=True)
+    return limits, records
+
+
+def line(record: dict[str, Any]) -> str:
+    others = "  ".join(f"{who} {record['ms'][who]:.2f} ({ratio:.1f}x)" for who, ratio in record["ratio"].items())
+    return (f"{record['name']:<16}{record['size']:<8}{record['pass']:<9}{record['threads']} thr  rust {record['ms']['rust']:9.3f} ms "
+            f"{record['share_of_limit']:5.0%}  {others}")
+
+
+def run(options: argparse.Namespace) -> int:
+    backend.core()
+    if options.batch < 1 or options.seconds <= 0 or any(count < 1 for count in options.threads or []):
+        raise UsageError("--batch, --seconds and --threads must be positive")
+    if not options.json:
+        print(f"rust: median ms, share of the machine's limit; peers: median ms (times slower than rust); float32, batch {options.batch}")
+    limits, records = rows(options)
+    if options.json:
+        machine = {str(count): {"flops": flops, "bytes_per_second": rate} for count, (flops, rate) in limits.items()}
+        print(json.dumps({"limits": machine, "simd": backend.core().get_simd(), "rows": records}))
+    else:
+        retained = "yes" if os.environ.get("MALLOC_TRIM_THRESHOLD_") and os.environ.get("MALLOC_MMAP_THRESHOLD_") else "no"
+        print(console.paint(f"memory retained between allocations: {retained}", "dim"))
+        for count, (flops, rate) in limits.items():
+            print(console.paint(f"limits at {count} threads: {flops / 1e9:.0f} GFLOP/s, {rate / 1e9:.1f} GB/s", "dim"))
+    return 0

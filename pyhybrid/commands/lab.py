@@ -1,0 +1,36 @@
+"""`pyhybrid lab`: open JupyterLab on the tutorials."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import pyhybrid
+from pyhybrid.errors import UsageError
+
+HELP = "open JupyterLab on the tutorials"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--dir", type=Path, help="folder of the notebooks (default: the tutorials of this clone)")
+    parser.add_argument("--no-browser", action="store_true", help="print the address instead of opening a browser")
+
+
+def tutorials(folder: Path | None) -> Path:
+    """The folder of notebooks to open; UsageError says where it was looked for."""
+    places = [folder] if folder else [Path.cwd() / "tutorials", Path(pyhybrid.__file__).parents[1] / "tutorials"]
+    for place in places:
+        if place.is_dir() and any(place.glob("*.ipynb")):
+            return place
+    raise UsageError(f"no notebooks in {', '.join(map(str, places))}: run this in a clone of pyhybrid or give --dir")
+
+
+def run(options: argparse.Namespace) -> int:
+    if importlib.util.find_spec("jupyterlab") is None:
+        raise UsageError("the lab needs JupyterLab: pip install 'pyhybrid[tutorials]'")
+    folder = tutorials(options.dir)
+    command = [sys.executable, "-m", "jupyterlab", f"--notebook-dir={folder}"]
+    return subprocess.call([*command, "--no-browser"] if options.no_browser else command)

@@ -1,0 +1,71 @@
+"""The photograph that the tour and the tutorials look at, and the few ways in which they draw arrays. Needs the extra `pictures`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pyhybrid.errors import UsageError
+
+Array = np.ndarray
+
+
+def photograph(height: int = 96) -> Array:
+    """A real photograph as x (1, 3, height, width), values k/255 with k whole, in the original's proportions.
+
+    It is the portrait of Rear Admiral Grace Hopper (United States Navy, public domain) that matplotlib ships as sample data.
+    """
+    from PIL import Image
+
+    cbook = _matplotlib("matplotlib.cbook")
+    with cbook.get_sample_data("grace_hopper.jpg") as file, Image.open(file) as image:
+        width = round(image.width * height / image.height)
+        pixels = np.asarray(image.convert("RGB").resize((width, height), Image.Resampling.BOX))
+    return pixels.transpose(2, 0, 1)[None] / 255.0
+
+
+def tiles(path: str | Path | None, images: Mapping[str, Array] | Sequence[Array], *, columns: int = 3, title: str = "",
+          marks: Mapping[str, tuple[int, int]] | None = None) -> Any:
+    """Images as tiles of one figure, written to `path` or, if None, returned as a figure for a notebook.
+
+    An image is (H, W), drawn in a diverging map centred at 0 if it has both signs and in a sequential one otherwise, or (3, H, W) in
+    colour. `marks` puts a cross at (row, column) of the tiles it names.
+    """
+    named = dict(images) if isinstance(images, Mapping) else {str(i): image for i, image in enumerate(images)}
+    figure_module = _matplotlib("matplotlib.figure")
+    columns = max(1, min(columns, len(named)))
+    rows = -(-len(named) // columns)
+    shape = next(iter(named.values())).shape[-2:]
+    figure = figure_module.Figure(figsize=(2.6 * columns, 2.6 * rows * shape[0] / shape[1] + 0.35 * rows + 0.4), layout="constrained")
+    for axes in figure.subplots(rows, columns, squeeze=False).flat:
+        axes.set_axis_off()
+    for axes, (name, image) in zip(figure.axes, named.items(), strict=False):
+        axes.set_title(name, fontsize=9)
+        if image.ndim == 3:
+            axes.imshow(np.clip(image.transpose(1, 2, 0), 0, 1))
+        else:
+            bound = float(np.abs(image).max()) or 1.0
+            signed = image.min() < -0.02 * bound or not image.any()
+            axes.imshow(image, cmap="RdBu_r" if signed else "viridis", vmin=-bound if signed else 0, vmax=bound)
+        if marks and name in marks:
+            row, column = marks[name]
+            axes.plot(column, row, "+", color="white", markersize=11, markeredgewidth=2.5)
+            axes.plot(column, row, "+", color="crimson", markersize=9, markeredgewidth=1.2)
+    if title:
+        figure.suptitle(title, fontsize=11)
+    if path is None:
+        return figure
+    figure.savefig(path, dpi=110)
+    return None
+
+
+def _matplotlib(module: str) -> Any:
+    import importlib
+
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError:
+        raise UsageError("pictures need matplotlib: pip install 'pyhybrid[pictures]'") from None
