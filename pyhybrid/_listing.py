@@ -67,9 +67,13 @@ def read(code: CodeType) -> Listing:
 
 
 def labelled(code: CodeType) -> bool:
-    """True if a statement of this function carries a label."""
-    text = "".join(linecache.getlines(code.co_filename))
-    return re.search(rf"#.*{_LABEL}", text) is not None and any(s.label for s in read(code).owners if s)
+    """True if a statement of this function carries a label; False also for what has no statements, such as a comprehension."""
+    if re.search(rf"#.*{_LABEL}", "".join(linecache.getlines(code.co_filename))) is None:  # most of NumPy is spared the parsing
+        return False
+    try:
+        return any(statement.label for statement in read(code).owners if statement)
+    except ValueError:
+        return False
 
 
 @lru_cache(maxsize=256)
@@ -121,7 +125,7 @@ def _loops(function: ast.FunctionDef) -> dict[ast.AST, tuple[str, ...]]:
     table: dict[ast.AST, tuple[str, ...]] = {}
     for loop in (node for node in ast.walk(function) if isinstance(node, ast.For)):  # outer loops come first
         for inner in (node for statement in loop.body for node in ast.walk(statement)):
-            table[inner] = table.get(inner, ()) + tuple(n.id for n in ast.walk(loop.target) if isinstance(n, ast.Name))
+            table[inner] = table.get(inner, ()) + tuple(n.id for n in ast.walk(loop.target) if isinstance(n, ast.Name) and n.id != "_")
     return table
 
 

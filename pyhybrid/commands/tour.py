@@ -102,15 +102,18 @@ def attention_on_the_same_projections(photo: Array) -> bool:
     C = 8
     print(f"  q, k, v = three 1x1 convolutions of the photograph, {cache.q.shape[1]} channels, {layer.head} heads;"
           f" each pixel looks at {a.shape[2]} pixels")
-    print(f"  attention weights sum to 1 within {rows:.1e}; y = {cache.rate1[0]}·attention + {cache.rate2[0]}·convolution within {mixed:.1e}")
-    print(f"  multiply-adds per pixel: projections 3·C·C' = {3 * C * 3}, attention 2·49·C = {98 * C}, convolution path (27 + 81)·C = {108 * C}")
+    print(f"  attention weights sum to 1 within {rows:.1e};"
+          f" y = {cache.rate1[0]}·attention + {cache.rate2[0]}·convolution within {mixed:.1e}")
+    print(f"  multiply-adds per pixel: projections 3·C·C' = {3 * C * 3}, attention 2·49·C = {98 * C},"
+          f" convolution path (27 + 81)·C = {108 * C}")
     return bool(rows < 1e-12 and mixed < 1e-12)
 
 
 def _attention_cache(cache: Any) -> Any:
     from pyhybrid.ops import local_attention
 
-    return local_attention.Cache(cache.q, cache.k, cache.v, cache.pe, cache.heads, cache.kernel_size, cache.stride, cache.border, None, cache.lse)
+    q, k, v, pe, lse = cache.q, cache.k, cache.v, cache.pe, cache.lse
+    return local_attention.Cache(q, k, v, pe, cache.heads, cache.kernel_size, cache.stride, cache.border, None, lse)
 
 
 def gradients(fast: bool) -> bool:
@@ -215,7 +218,8 @@ def break_a_shift() -> bool:
         if (right != wrong).any():
             place = tuple(int(i) for i in np.argwhere(right != wrong)[0])
             print(f"  found after {tried} inputs, smallest first: a map of {x.shape[2]} x {x.shape[3]} with x = {x[0, 0].tolist()}")
-            print(f"  and the kernel {weight[0, 0].tolist()}: at {place} the convolution is {right[place]:g}, without the shift {wrong[place]:g}")
+            print(f"  and the kernel {weight[0, 0].tolist()}: at {place} the convolution is {right[place]:g},"
+                  f" without the shift {wrong[place]:g}")
             print("  tap (0, 0) reads the pixel above and to the left, which is outside: the shift would have brought in a zero")
             return True
     print("  no counterexample found: the broken version was not caught")
@@ -251,7 +255,8 @@ def pictures(photo: Array, folder: Path) -> bool:
     for name in ("conv1", "conv2"):          # larger logits than at the start of a training, so that the attention chooses
         layer.params[f"{name}.weight"] *= 6
     _, cache = layer.forward(photo)
-    paths = {f"attention {c}": cache.att[0, c] for c in range(0, 8, 2)} | {f"convolution {c}": cache.conv[0, c] for c in range(0, 8, 2)}
+    channels = range(0, 8, 2)
+    paths = {f"attention {c}": cache.att[0, c] for c in channels} | {f"convolution {c}": cache.conv[0, c] for c in channels}
     tiles(folder / "feature_maps.png", paths, columns=4, title="the two paths of ACmix on the same projections")
 
     pixel = (int(H * 0.42), int(W * 0.5))

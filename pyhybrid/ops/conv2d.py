@@ -76,7 +76,7 @@ def backward(dy: Array, cache: Cache) -> Grads:
         x_pq = _read(xp, p, q, cache, (Ho, Wo))
         dK[..., p, q] = (dg @ x_pq.swapaxes(-1, -2)).sum(0)                                      # (B2)
         dx_pq = K[..., p, q].swapaxes(-1, -2) @ dg                                               # (B3)
-        tap(dxp, p, q, (Ho, Wo), pair("stride", stride), pair("dilation", dilation))[...] += dx_pq.reshape(N, -1, Ho, Wo)
+        tap(dxp, p, q, (Ho, Wo), pair("stride", stride), pair("dilation", dilation))[...] += dx_pq.reshape(N, x.shape[1], Ho, Wo)
     dx = crop(dxp, pair("padding", padding, 0), x.shape[2:])                                     # (B4)
     return Grads(dx, dK.reshape(weight.shape), dbias)
 
