@@ -12,7 +12,7 @@ from pyhybrid import __version__
 from pyhybrid.commands import console
 from pyhybrid.errors import BackendUnavailable, UsageError
 
-COMMANDS = ("tour", "lab", "bench", "info")
+COMMANDS = ("tour", "golden", "lab", "bench", "info")
 
 
 def parser() -> argparse.ArgumentParser:

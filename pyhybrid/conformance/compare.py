@@ -1,0 +1,92 @@
+"""How a computed array is compared with a recorded one.
+
+The rule is max|a - b| <= rtol·scale + floor, with a = computed, b = recorded and scale = max|b|. Written as one number,
+
+    error = max|a - b| / (scale + floor/rtol)      must be at most rtol,
+
+so an array that is tiny altogether is measured against the floor. A gradient that is zero in theory is recorded as
+rounding noise, against which no relative error has a meaning: its scale is the largest gradient of its case.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+__all__ = ["Comparison", "Tolerance", "compare", "dyadic", "tolerance"]
+
+Array = np.ndarray
+
+
+class Tolerance(NamedTuple):
+    """Bounds of one precision. `noise`: a recorded gradient below this share of the case's largest one is rounding."""
+
+    rtol: float
+    floor: float
+    noise: float
+
+
+_TOLERANCE = {np.dtype(np.float64): Tolerance(1e-10, 1e-11, 1e-12), np.dtype(np.float32): Tolerance(2e-4, 1e-4, 1e-5)}
+
+
+def tolerance(dtype: np.dtype) -> Tolerance:
+    """The bounds for a case recorded in float64 or float32."""
+    return _TOLERANCE[dtype]
+
+
+class Comparison(NamedTuple):
+    """One array of a case: how far it is from the recorded one, and how far it may be (0: equal with ==)."""
+
+    array: str
+    error: float
+    bound: float
+    problem: str = ""      # why there is no error to measure, such as a wrong shape
+
+    @property
+    def passed(self) -> bool:
+        return not self.problem and self.error <= self.bound
+
+    def __str__(self) -> str:
+        if self.problem:
+            return f"{self.array}: {self.problem}"
+        rule = f"at most {self.bound:.0e}" if self.bound else "exact equality"
+        return f"{self.array}: relative error {self.error:.2e}, {rule} expected"
+
+
+def compare(
+    array: str, computed: Any, recorded: Array, rules: Tolerance, *, exact: bool, largest: float = 0.0
+) -> Comparison:
+    """Measure `computed` against `recorded`; `largest` is the largest gradient of the case if this is a gradient."""
+    bound = 0.0 if exact else rules.rtol
+    try:
+        found = np.asarray(computed)
+    except Exception as wrong:      # whatever a stranger's object does when it is asked for its numbers
+        return Comparison(array, np.inf, bound, f"is not an array: {wrong}")
+    if found.dtype.kind not in "fiu":
+        return Comparison(array, np.inf, bound, f"is {type(computed).__name__} of {found.dtype}, not real numbers")
+    if found.shape != recorded.shape:
+        return Comparison(array, np.inf, bound, f"has shape {found.shape}, recorded {recorded.shape}")
+    scale = magnitude([recorded])
+    if scale <= rules.noise * largest:
+        scale = largest
+    wide = np.result_type(found, recorded, np.float64)
+    with np.errstate(invalid="ignore", over="ignore"):
+        same = (found == recorded) | (np.isnan(found) & np.isnan(recorded))
+        distance = np.where(same, 0, np.abs(found.astype(wide) - recorded.astype(wide)))
+    error = float(distance.max(initial=0)) / (scale + rules.floor / rules.rtol)
+    return Comparison(array, error if np.isfinite(error) else np.inf, bound)
+
+
+def magnitude(arrays: Iterable[Array]) -> float:
+    """The largest finite absolute value in `arrays`; 0 if there is none."""
+    return max((float(np.abs(a[np.isfinite(a)]).max(initial=0)) for a in arrays), default=0.0)
+
+
+def dyadic(arrays: Iterable[Array]) -> bool:
+    """True if all numbers are multiples of 2⁻⁸ not above 16.
+
+    Sums of up to 2¹⁷ products of three of them are then exact in float64, whatever the order of summation.
+    """
+    return all(a.dtype == np.float64 and np.all((a * 256 == np.rint(a * 256)) & (np.abs(a) <= 16)) for a in arrays)

@@ -1,0 +1,97 @@
+"""The base of every layer: parameters and buffers under their official names, and loading that is all or nothing.
+
+A layer is a dataclass with `y, cache = layer.forward(x)` and `dx, grads = layer.backward(dy, cache)`. `grads` has one
+entry per parameter, under the same dotted name as `state_dict()`. The cache is the caller's: a layer used twice in one
+pass has two caches, and `self` holds parameters only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from pyhybrid.errors import describe
+
+__all__ = ["Module", "StateDictError"]
+
+Array = np.ndarray
+Slot = tuple[str, dict[str, Array], str]      # dotted name, the dict that holds the array, its key there
+
+
+class StateDictError(ValueError):
+    """A state dict does not fit the layer. Everything that is wrong is listed, and nothing was loaded."""
+
+    def __init__(self, layer: str, unknown: list[str], missing: list[str], unfit: list[str]) -> None:
+        self.unknown, self.missing, self.unfit = unknown, missing, unfit
+        found = {"unknown keys": unknown, "missing keys": missing, "unfit values": unfit}
+        listed = [f"{what}: {', '.join(names)}" for what, names in found.items() if names]
+        super().__init__(f"{layer}: nothing was loaded; {'; '.join(listed)}")
+
+
+@dataclass(eq=False)
+class Module:
+    """A layer: `params` (learnt), `buffers` (kept, not learnt) and `children`, each under its official name.
+
+    A layer that runs one operator for a whole block may hold dotted names itself ("conv1.weight") instead of children.
+    """
+
+    params: dict[str, Array] = field(init=False, repr=False, default_factory=dict)
+    buffers: dict[str, Array] = field(init=False, repr=False, default_factory=dict)
+    children: dict[str, Module] = field(init=False, repr=False, default_factory=dict)
+
+    def forward(self, x: Any) -> tuple[Any, Any]:
+        """y and the cache that `backward` needs."""
+        raise NotImplementedError(f"{type(self).__name__} has no forward")
+
+    def backward(self, dy: Any, cache: Any) -> tuple[Any, dict[str, Array]]:
+        """dx and the gradient of every parameter, keyed by its dotted name."""
+        raise NotImplementedError(f"{type(self).__name__} has no backward")
+
+    def named_params(self) -> dict[str, Array]:
+        """The learnt arrays themselves (not copies) by dotted name, children after the layer's own."""
+        return {name: store[key] for name, store, key in self._slots(("params",))}
+
+    def state_dict(self) -> dict[str, Array]:
+        """Copies of all parameters and buffers, by dotted official name."""
+        return {name: store[key].copy() for name, store, key in self._slots()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Replace every array by a copy of the value under its name, or raise `StateDictError` and change nothing."""
+        slots = {name: (store, key) for name, store, key in self._slots()}
+        unknown = [str(name) for name in state if name not in slots]
+        missing = [name for name in slots if name not in state]
+        # New arrays rather than new contents: the cache of an earlier forward keeps the parameters it was made with.
+        fresh, unfit = {}, []
+        for name, (store, key) in slots.items():
+            if name in state:
+                value = np.asarray(state[name])
+                problem = _unfit(name, value, store[key])
+                unfit += [problem] if problem else []
+                fresh[name] = value if problem else np.array(value, dtype=store[key].dtype, order="C")
+        if unknown or missing or unfit:
+            raise StateDictError(type(self).__name__, unknown, missing, unfit)
+        for name, (store, key) in slots.items():
+            store[key] = fresh[name]
+
+    def parameter_count(self) -> int:
+        """Number of learnt values, children included."""
+        return sum(value.size for value in self.named_params().values())
+
+    def _slots(self, kinds: tuple[str, ...] = ("params", "buffers"), prefix: str = "") -> Iterator[Slot]:
+        """Where every array of these kinds is kept."""
+        for store in (getattr(self, kind) for kind in kinds):
+            yield from ((prefix + key, store, key) for key in store)
+        for name, child in self.children.items():
+            yield from child._slots(kinds, f"{prefix}{name}.")
+
+
+def _unfit(name: str, value: Array, current: Array) -> str:
+    """Why `value` cannot replace `current`; empty if it can. A wider type would lose digits, so it is refused."""
+    if value.shape != current.shape:
+        return f"{name} has shape {value.shape}, expected {current.shape}"
+    if value.dtype.kind not in "iuf" or not np.can_cast(value.dtype, current.dtype, "safe"):
+        return f"{name} is {describe(value)}, expected {current.dtype} (convert it, or build the layer with its dtype)"
+    return ""

@@ -1,0 +1,45 @@
+"""What a paper card holds. A card is data: it names functions and options in full, so that a test can find them."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any, NamedTuple
+
+__all__ = ["Card", "Difference", "Equation", "find"]
+
+
+class Equation(NamedTuple):
+    """One statement of the paper and the functions that compute it."""
+
+    label: str          # as the paper numbers it; "code" if it stands in the official code only
+    statement: str
+    functions: tuple[str, ...]
+
+
+class Difference(NamedTuple):
+    """A point where paper and official code differ, or where the code fails, and what we do."""
+
+    topic: str
+    paper: str
+    code: str
+    default: str        # what we do unless told otherwise
+    options: tuple[tuple[str, Any], ...] = ()     # (argument of the layer, value) that gives another behaviour
+
+
+class Card(NamedTuple):
+    """A paper on one page."""
+
+    title: str
+    identifier: str
+    venue: str
+    code: str
+    layer: str          # the class that the options of `differences` belong to
+    equations: tuple[Equation, ...]
+    names: tuple[tuple[str, str, str], ...]       # (official parameter name, argument of our operator, what it is)
+    differences: tuple[Difference, ...]
+
+
+def find(name: str) -> Any:
+    """The object behind a full dotted name such as "pyhybrid.ops.shift.forward"."""
+    module, _, attribute = name.rpartition(".")
+    return getattr(importlib.import_module(module), attribute)
