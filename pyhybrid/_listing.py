@@ -1,4 +1,4 @@
-"""The source of a function as statements: label, equation, what each reads and writes, and which bytecode belongs to it.
+"""The source of a function as statements: label, equation, what each reads and writes, and which bytecode is whose.
 
 This is what the recorder in `trace` needs to know about a function before it runs; nothing here runs it.
 """
@@ -20,15 +20,16 @@ from types import CodeType
 __all__ = ["Listing", "Statement", "equations", "labelled", "read"]
 
 _LABEL = r"\(([FBC]\d+[a-z]?)\)"
-_DEFINED = re.compile(rf"(?m)(?:^[ \t]*(?:[A-Z]\w*[ \t]+)?|[ \t]{{2,}}){_LABEL}[ \t]*")  # inside a sentence a label only refers
+# "(F1) …" at the start of a line, after a heading or after a gap: inside a sentence a label only refers
+_DEFINED = re.compile(rf"(?m)(?:^[ \t]*(?:[A-Z]\w*[ \t]+)?|[ \t]{{2,}}){_LABEL}[ \t]*")
 _ENDED = re.compile(r"(?m)^\s*$|^[A-Z]\w*[ \t]{2,}")  # a blank line or the next heading of the docstring
 
 
 @dataclass(frozen=True)
 class Statement:
-    """One statement. `reads` are (local name, attribute or None) in source order, `loops` the loop variables around it."""
+    """One statement. `reads` are (local name, attribute or None) in source order, `loops` the loop variables."""
 
-    kind: str  # "call" (binds the arguments), "assign", "return" or "" for headers of loops and branches and for calls without a label
+    kind: str  # "call" (binds the arguments), "assign", "return" or "" for headers and calls without a label
     label: str  # "F2"; "F1, F2" if the line carries two; "" if none
     lineno: int
     end_lineno: int
@@ -40,7 +41,7 @@ class Statement:
 
 @dataclass(frozen=True)
 class Listing:
-    """A function's source: `lines[0]` is line `first` of its file; `equations` maps a label to its text in the docstring."""
+    """A function's source: `lines[0]` is line `first` of its file; `equations` maps a label to its docstring text."""
 
     name: str
     first: int
@@ -67,8 +68,8 @@ def read(code: CodeType) -> Listing:
 
 
 def labelled(code: CodeType) -> bool:
-    """True if a statement of this function carries a label; False also for what has no statements, such as a comprehension."""
-    if re.search(rf"#.*{_LABEL}", "".join(linecache.getlines(code.co_filename))) is None:  # most of NumPy is spared the parsing
+    """True if a statement of this function carries a label; False for what has no statements, as a comprehension."""
+    if re.search(rf"#.*{_LABEL}", "".join(linecache.getlines(code.co_filename))) is None:  # spares parsing NumPy
         return False
     try:
         return any(statement.label for statement in read(code).owners if statement)
@@ -77,7 +78,7 @@ def labelled(code: CodeType) -> bool:
 
 
 @lru_cache(maxsize=256)
-def _read(code: CodeType, filename: str) -> Listing:  # equal code in two files may carry different comments: hence the name in the key
+def _read(code: CodeType, filename: str) -> Listing:  # the name is part of the key: equal code may have other comments
     text = linecache.getlines(code.co_filename)
     try:
         tree = ast.parse("".join(text))
@@ -91,7 +92,8 @@ def _read(code: CodeType, filename: str) -> Listing:  # equal code in two files 
     nodes = [node for node in ast.walk(function) if isinstance(node, ast.stmt) and node is not function]
     statements = [(node, _statement(node, text, labels, loops.get(node, ()), code)) for node in nodes]
     owners = tuple(_owner(position, statements) for position in code.co_positions())
-    count = code.co_argcount + code.co_kwonlyargcount + sum(bool(code.co_flags & flag) for flag in (inspect.CO_VARARGS, inspect.CO_VARKEYWORDS))
+    starred = sum(bool(code.co_flags & flag) for flag in (inspect.CO_VARARGS, inspect.CO_VARKEYWORDS))
+    count = code.co_argcount + code.co_kwonlyargcount + starred
     end = max(function.lineno, function.body[0].lineno - 1)
     signature = textwrap.dedent("".join(text[function.lineno - 1 : end])).rstrip()
     head = Statement("call", "", function.lineno, end, signature, code.co_varnames[:count], (), ())
@@ -113,7 +115,7 @@ def _module(code: CodeType) -> str:
 
 
 def _labels(text: list[str]) -> dict[int, list[str]]:
-    """Line -> labels of its trailing comment: those in the brackets that open it, so `# (B2) adjoint of (F1)` is B2 alone."""
+    """Line -> labels of its comment: those in the brackets that open it, so `# (B2) adjoint of (F1)` is B2 alone."""
     table = {}
     for token in tokenize.generate_tokens(io.StringIO("".join(text)).readline):
         if token.type == tokenize.COMMENT and (opening := re.match(r"#\s*((?:\([^)]*\)[\s,]*)+)", token.string)):
@@ -125,11 +127,15 @@ def _loops(function: ast.FunctionDef) -> dict[ast.AST, tuple[str, ...]]:
     table: dict[ast.AST, tuple[str, ...]] = {}
     for loop in (node for node in ast.walk(function) if isinstance(node, ast.For)):  # outer loops come first
         for inner in (node for statement in loop.body for node in ast.walk(statement)):
-            table[inner] = table.get(inner, ()) + tuple(n.id for n in ast.walk(loop.target) if isinstance(n, ast.Name) and n.id != "_")
+            table[inner] = table.get(inner, ()) + tuple(
+                n.id for n in ast.walk(loop.target) if isinstance(n, ast.Name) and n.id != "_"
+            )
     return table
 
 
-def _statement(node: ast.stmt, text: list[str], labels: dict[int, list[str]], loops: tuple[str, ...], code: CodeType) -> Statement:
+def _statement(
+    node: ast.stmt, text: list[str], labels: dict[int, list[str]], loops: tuple[str, ...], code: CodeType
+) -> Statement:
     simple = not hasattr(node, "body")
     last = node if simple else getattr(node, "test", node)  # of a loop or branch only the header
     lineno, end = node.lineno, (last.end_lineno if simple or last is not node else node.lineno) or node.lineno
@@ -198,9 +204,9 @@ def _owner(position: tuple[int | None, ...], statements: list[tuple[ast.stmt, St
     line, _, column, _ = position
     owner = None
     for node, statement in statements:  # outer statements come first
-        start, end = (node.lineno, node.col_offset), (statement.end_lineno, node.end_col_offset or 0)
+        start, end = (node.lineno, node.col_offset), (node.end_lineno or 0, node.end_col_offset or 0)
         if column is None:  # Python can be told to keep no columns: then lines must do
-            start, end, column = (start[0], 0), (end[0], 1), 0
-        if start <= (line or 0, column) < end:
+            start, end = (start[0], 0), (end[0], 1)
+        if start <= (line or 0, column or 0) < end:
             owner = statement
     return owner

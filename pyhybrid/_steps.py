@@ -15,7 +15,10 @@ __all__ = ["Step", "Trace", "snapshot"]
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """One finished statement: `values` are what `names` held afterwards, `inputs` what it read, `loops` the loop variables around it."""
+    """One finished statement: `names` hold `values` after it, `inputs` is what it read, `loops` the loop variables.
+
+    The values are copies of that moment; nothing that runs later changes them.
+    """
 
     kind: str  # "call" (the arguments), "assign" or "return"
     label: str  # "F2"; "F1, F2" if the line carries two; "" if none

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,8 +30,8 @@ def photograph(height: int = 96) -> Array:
 
 
 def tiles(path: str | Path | None, images: Mapping[str, Array] | Sequence[Array], *, columns: int = 3, title: str = "",
-          marks: Mapping[str, tuple[int, int]] | None = None) -> Any:
-    """Images as tiles of one figure, written to `path` or, if None, returned as a figure for a notebook.
+          marks: Mapping[str, tuple[int, int]] | None = None, size: float = 2.6) -> Any:
+    """Images as tiles of one figure, `size` inches wide each, written to `path` or, if None, returned as a figure for a notebook.
 
     An image is (H, W), drawn in a diverging map centred at 0 if it has both signs and in a sequential one otherwise, or (3, H, W) in
     colour. `marks` puts a cross at (row, column) of the tiles it names.
@@ -39,7 +41,7 @@ def tiles(path: str | Path | None, images: Mapping[str, Array] | Sequence[Array]
     columns = max(1, min(columns, len(named)))
     rows = -(-len(named) // columns)
     shape = next(iter(named.values())).shape[-2:]
-    figure = figure_module.Figure(figsize=(2.6 * columns, 2.6 * rows * shape[0] / shape[1] + 0.35 * rows + 0.4), layout="constrained")
+    figure = figure_module.Figure(figsize=(size * columns, size * rows * shape[0] / shape[1] + 0.35 * rows + 0.4), layout="constrained")
     for axes in figure.subplots(rows, columns, squeeze=False).flat:
         axes.set_axis_off()
     for axes, (name, image) in zip(figure.axes, named.items(), strict=False):
@@ -56,10 +58,43 @@ def tiles(path: str | Path | None, images: Mapping[str, Array] | Sequence[Array]
             axes.plot(column, row, "+", color="crimson", markersize=9, markeredgewidth=1.2)
     if title:
         figure.suptitle(title, fontsize=11)
-    if path is None:
-        return figure
-    figure.savefig(path, dpi=110)
-    return None
+    return _shown(figure, path)
+
+
+def curves(path: str | Path | None, lines: Mapping[str, tuple[Sequence[float], Sequence[float]]], *, across: str, up: str,
+           title: str = "", marks: Mapping[str, float] | None = None) -> Any:
+    """Named lines (x, y) on logarithmic axes, zeros left out, written to `path` or returned as in `tiles`.
+
+    `across` and `up` name the axes; `marks` are named vertical lines.
+    """
+    figure = _matplotlib("matplotlib.figure").Figure(figsize=(6.2, 3.4), layout="constrained")
+    axes = figure.subplots()
+    for style, (name, (x, y)) in zip(itertools.cycle(("o-", "s-", "^-", "o--", "s--", "^--")), lines.items(), strict=False):
+        axes.loglog(x, [value or np.nan for value in y], style, label=name, markersize=3.5, linewidth=1.3)
+    for name, x in (marks or {}).items():
+        axes.axvline(x, color="grey", linestyle=":", linewidth=1)
+        axes.annotate(name, (x, 1), (3, -10), xycoords=("data", "axes fraction"), textcoords="offset points", fontsize=8, color="dimgrey")
+    axes.set(xlabel=across, ylabel=up)
+    axes.set_title(title, fontsize=10)
+    axes.grid(True, which="major", color="0.9", linewidth=0.7)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(fontsize=8, frameon=False)
+    return _shown(figure, path)
+
+
+def _shown(figure: Any, path: str | Path | None) -> Any:
+    """Write the figure, or make it one that a notebook draws by itself: sharp, and as wide as its size in inches says."""
+    if path is not None:
+        figure.savefig(path, dpi=110)
+        return None
+
+    def png() -> tuple[bytes, dict[str, int]]:
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", dpi=160)
+        return buffer.getvalue(), {"width": round(96 * figure.get_figwidth())}
+
+    figure._repr_png_ = png
+    return figure
 
 
 def _matplotlib(module: str) -> Any:

@@ -10,7 +10,7 @@ Smooth       everywhere (linear; exact)                                 Source: 
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -53,5 +53,6 @@ def backward(dy: Array, cache: Cache) -> Grads:
     (ph, pw), (H, W) = pair("padding", cache.padding, 0), cache.x.shape[-2:]
     rows, columns = reflect(H, ph), reflect(W, pw)
     dx = np.zeros(cache.x.shape, dy.dtype)
-    np.add.at(dx, (..., rows[:, None], columns), dy)               # type: ignore[arg-type]  # (B1)
+    readers: Any = (..., rows[:, None], columns)
+    np.add.at(dx, readers, dy)                                     # (B1)
     return Grads(dx)

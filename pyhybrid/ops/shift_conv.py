@@ -59,6 +59,8 @@ def forward(maps: Array, weight: Array | None = None, bias: Array | None = None,
     N, d, _, H, W = maps.shape
     if weight is None:
         y, _ = shift_sum.forward(maps.swapaxes(1, 2), kernel_size=kernel_size, stride=stride)             # (F1)
+    elif 0 in (H, W):
+        y = np.zeros(output_shape(maps, weight, bias, kernel_size=kernel_size, stride=stride), maps.dtype)     # no pixel, no sum
     else:
         channels = maps.reshape(N, d * kernel_size**2, H, W)                                             # channel e*k² + m
         y, _ = conv2d.forward(channels, weight, bias, stride=stride, padding=kernel_size // 2, groups=d)   # (F2)
@@ -72,6 +74,8 @@ def backward(dy: Array, cache: Cache) -> Grads:
     if weight is None:
         (dshifted,) = shift_sum.backward(dy, shift_sum.Cache(maps.swapaxes(1, 2), k, stride))
         return Grads(dshifted.swapaxes(1, 2).copy(), None, None)                                         # (B1)
+    if 0 in (H, W):
+        return Grads(np.zeros_like(maps), np.zeros_like(weight), None if bias is None else np.zeros_like(bias))
     conv = conv2d.Cache(maps.reshape(N, d * k * k, H, W), weight, bias, stride, k // 2, 1, d)
     dchannels, dweight, dbias = conv2d.backward(dy, conv)                                                # (B2)
     return Grads(dchannels.reshape(maps.shape), dweight, dbias)

@@ -1,0 +1,11 @@
+"""Views of a trace: text for a terminal, one HTML file for a browser, a widget for a notebook.
+
+`trace_operator` runs an operator's forward and backward under the recorder; `as_text`, `print_trace`, `as_html`,
+`save_html` and `widget` show any trace.
+"""
+
+from pyhybrid.stepper.html import as_html, save_html, widget
+from pyhybrid.stepper.operator import trace_operator
+from pyhybrid.stepper.text import as_text, print_trace
+
+__all__ = ["as_html", "as_text", "print_trace", "save_html", "trace_operator", "widget"]
