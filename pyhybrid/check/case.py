@@ -69,6 +69,9 @@ class Case:
         values = random.integers(-4, 5, shape) if self.exact else random.standard_normal(shape)
         return np.asarray(values, dtype)
 
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        printer.text(repr(self))  # what Hypothesis and notebooks print: sizes and seed, not every number
+
     def __repr__(self) -> str:
         def short(value: Any) -> str:
             return "None" if value is None else f"{value.dtype}{list(value.shape)}"

@@ -57,24 +57,22 @@ def analytic(function: Function, x: Array, v: Array) -> bool:
     return False
 
 
-def directional(function: Function, x: Array, v: Array, *, step: str | None = None) -> tuple[Array, str]:
-    """f'(x)v and the way it was found: "complex", "central", or whichever is fit if `step` is None."""
-    if step is None:
-        step = "complex" if analytic(function, x, v) else "central"
+def directional(function: Function, x: Array, v: Array, *, step: str) -> Array:
+    """f'(x)v by the "complex" step or the "central" difference."""
     if step not in ("complex", "central"):
-        raise ValueError(f'step must be "complex", "central" or None; got {step!r}')
-    derivative = complex_step(function, x, v) if step == "complex" else central_difference(function, x, v)
-    return derivative, step
+        raise ValueError(f'step must be "complex" or "central"; got {step!r}')
+    return complex_step(function, x, v) if step == "complex" else central_difference(function, x, v)
 
 
 def jacobian(function: Function, x: Array, *, step: str | None = None) -> Array:
-    """All partial derivatives, y.shape + x.shape, one evaluation (or two) per entry of x."""
+    """All partial derivatives, y.shape + x.shape, one evaluation (or two) per entry of x; `step` None tries which is fit."""
     scale = float(np.abs(x).max(initial=0.0)) or 1.0
     if step is None:
-        step = directional(function, x, scale * np.random.default_rng(0).standard_normal(x.shape))[1]
+        v = scale * np.random.default_rng(0).standard_normal(x.shape)
+        step = "complex" if analytic(function, x, v) else "central"
     columns = []
     for unit in np.eye(x.size, dtype=x.dtype):
-        columns.append(directional(function, x, scale * unit.reshape(x.shape), step=step)[0] / scale)
+        columns.append(directional(function, x, scale * unit.reshape(x.shape), step=step) / scale)
     return np.stack(columns, axis=-1).reshape(*columns[0].shape, *x.shape)
 
 

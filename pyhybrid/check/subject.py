@@ -13,6 +13,7 @@ import numpy as np
 from pyhybrid import backend
 from pyhybrid.check.case import Case
 from pyhybrid.check.close import Measure, bound, measure, rounded
+from pyhybrid.check.gradient import along, analytic
 
 __all__ = ["Result", "Run", "Subject"]
 
@@ -126,6 +127,20 @@ class Subject:
         """The operator's gradients; none if it has no backward."""
         return () if self.operator.backward is None else self.operator.backward(dy, cache)
 
+    def step_for(self, name: str) -> str:
+        """How to differentiate along an argument: as asked, or by complex step if the operator turns out to be analytic."""
+        if self.step is None and name not in self._steps:
+            a = self.case.arrays[name]
+            v = self.case.random(7).standard_normal(a.shape) * (np.abs(a).max() or 1.0)
+            with on("numpy"):
+                fit = analytic(along(self.operator.forward, self.case, name), a, v)
+            self._steps[name] = "complex" if fit else "central"
+        return self.step or self._steps[name]
+
+    @cached_property
+    def _steps(self) -> dict[str, str]:
+        return {}
+
     @cached_property
     def noise(self) -> dict[str, float]:
         """For each output, how much it moves per unit of relative change of all that goes in; times eps: of rounding it."""
@@ -134,7 +149,7 @@ class Subject:
         table = {}
         with np.errstate(all="ignore"):
             for name, centre in self.base.outputs.items():
-                others = [other[name] for other in (moved, again) if np.shape(other.get(name)) == centre.shape]
+                others = [other[name] for other in (moved, again) if name in other and other[name].shape == centre.shape]
                 changes = [np.abs(other - centre) for other in others]
                 finite = [float(c[np.isfinite(c)].max(initial=0.0)) for c in changes]
                 table[name] = max(finite, default=0.0) / _EPS

@@ -128,7 +128,8 @@ def derivative(s: Subject) -> Iterator[Result]:
             continue
         v = s.case.random(5, n).standard_normal(a.shape) * (np.abs(a).max() or 1.0)
         with on("numpy"):
-            Jv, step = directional(along(s.operator.forward, s.case, name), a, v, step=s.step)
+            step = s.step_for(name)
+            Jv = directional(along(s.operator.forward, s.case, name), a, v, step=step)
         gradient = s.base.named_grads.get(f"d{name}")
         if gradient is None or gradient.shape != a.shape:
             yield holds("derivative", f"d{name}", False, f"d{name} is {kind(gradient)} where the argument is {kind(a)}")
@@ -152,9 +153,8 @@ def full_jacobian(s: Subject) -> Iterator[Result]:
         claimed = dict(zip(fields(s.base.grads), pull_back(lambda dy: s.operator.backward(dy, s.base.cache), s.base_y), strict=True))
     for name, a in small.items():
         with on("numpy"):
-            function = along(s.operator.forward, s.case, name)
-            step = directional(function, a, s.case.random(7).standard_normal(a.shape) * np.abs(a).max(), step=s.step)[1]
-            expected = jacobian(function, a, step=step)
+            step = s.step_for(name)
+            expected = jacobian(along(s.operator.forward, s.case, name), a, step=step)
         # The noise is that of a random cotangent; a unit one has a share of it, at most all.
         unit = NOISE * s.noise[f"d{name}"] * _HALF_EPS / min(1.0, float(np.abs(s.dy).max()) or 1.0)
         table = "difference" if step == "central" else "gradient"

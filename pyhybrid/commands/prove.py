@@ -63,10 +63,12 @@ def _methods(options: argparse.Namespace) -> list[tuple[str, int | None]]:
 
 
 def _count(verdicts: list, seconds: float) -> str:
-    """One line: how much held."""
-    by_proof = {v.proof.name: all(w.holds for w in verdicts if w.proof is v.proof) for v in verdicts}
-    last = {v.proof.name: v for v in verdicts}.values()
-    steps = [s for v in last for s in v.steps]
-    failures = [f for v in last for f in v.failures]
-    return (f"{sum(by_proof.values())} of {len(by_proof)} proofs hold: {sum(s.holds for s in steps)} of {len(steps)} steps, "
-            f"{sum(f.fails for f in failures)} of {len(failures)} counterexamples fail as they must ({seconds:.1f} s)")
+    """One line: how much held. What was judged by two methods counts once, and holds if it held by both."""
+    proofs: dict[str, list] = {}
+    for verdict in verdicts:
+        proofs.setdefault(verdict.proof.name, []).append(verdict)
+    steps = [all(s.holds for s in same) for group in proofs.values() for same in zip(*(v.steps for v in group), strict=True)]
+    failures = [all(f.fails for f in same) for group in proofs.values() for same in zip(*(v.failures for v in group), strict=True)]
+    holding = sum(all(v.holds for v in group) for group in proofs.values())
+    return (f"{holding} of {len(proofs)} proofs hold: {sum(steps)} of {len(steps)} steps, "
+            f"{sum(failures)} of {len(failures)} counterexamples fail as they must ({seconds:.1f} s)")

@@ -27,7 +27,8 @@ def run(options: argparse.Namespace) -> int:
     arrays, config = example(options.operator)
     if options.depth < 1:
         raise UsageError(f"--depth must be at least 1; got {options.depth}")
-    trace = stepper.trace_operator(importlib.import_module(f"pyhybrid.ops.{options.operator}"), arrays, config, depth=options.depth)
+    operator = importlib.import_module(f"pyhybrid.ops.{options.operator}")
+    trace = stepper.trace_operator(operator, [*arrays.values()], config, depth=options.depth)
     if options.html is None:
         try:
             stepper.print_trace(trace, only=options.only, plain=options.plain or None)

@@ -1,0 +1,63 @@
+"""The statements that the package proves, one module each; `show(name)` checks and displays, `check(proof)` judges.
+
+A new statement is a module with a tuple PROOFS, and its name in the list below.
+"""
+
+from __future__ import annotations
+
+import importlib
+
+from pyhybrid.errors import UsageError
+from pyhybrid.proofs._check import check
+from pyhybrid.proofs._proof import Counterexample, Proof, Step, Verdict
+
+__all__ = ["STATEMENTS", "Counterexample", "Proof", "Step", "Verdict", "Verdicts", "check", "every", "find", "show"]
+
+STATEMENTS = (
+    "shift_adjoint_and_composition",
+    "pointwise_commutes_with_shift",
+    "conv_is_shift_and_sum",
+    "shift_is_depthwise_conv",
+    "acmix_conv_path_is_one_conv",
+    "softmax_ignores_a_constant",
+    "key_bias_has_no_effect",
+    "positional_bias_has_no_effect",
+    "positional_term_is_relative",
+    "zero_queries_average",
+    "stride_is_subsampling",
+)
+
+
+class Verdicts(tuple[Verdict, ...]):
+    """Several verdicts, displayed one below the other."""
+
+    @property
+    def holds(self) -> bool:
+        return all(verdict.holds for verdict in self)
+
+    def __str__(self) -> str:
+        return "\n\n".join(map(str, self))
+
+    def _repr_html_(self) -> str:
+        return "".join(verdict._repr_html_() for verdict in self)
+
+
+def every() -> tuple[Proof, ...]:
+    """All proofs, those that are used by others first."""
+    modules = (importlib.import_module(f"pyhybrid.proofs.{name}") for name in STATEMENTS)
+    return tuple(proof for module in modules for proof in module.PROOFS)
+
+
+def find(name: str) -> tuple[Proof, ...]:
+    """The proof of this name, with its parts `name.…`, or else those whose names begin with it; `UsageError` lists all names."""
+    proofs = every()
+    found = tuple(p for p in proofs if p.name == name or p.name.startswith(name + "."))
+    found = found or tuple(p for p in proofs if name and p.name.startswith(name))
+    if not found:
+        raise UsageError(f"no proof is called {name!r}; there are: " + ", ".join(p.name for p in proofs))
+    return found
+
+
+def show(name: str, mode: str = "exact") -> Verdicts:
+    """Check the proofs of this name; the result displays itself in a notebook and by `print`."""
+    return Verdicts(check(proof, mode) for proof in find(name))

@@ -1,0 +1,47 @@
+//! The compiled module `pyhybrid._core`. For each operator NAME: `NAME_forward(arrays…, config…) -> (y, *saved)` and
+//! `NAME_backward(dy, *cache) -> gradients`. The Python side is documentation and checks; here arrays become slices.
+
+use pyo3::prelude::*;
+
+mod arrays;
+mod limits;
+mod positional_term;
+mod reflection_pad;
+mod settings;
+mod shift;
+mod softmax;
+mod unfold;
+
+/// Panics inside a worker thread, so that a test can see what becomes of it.
+#[pyfunction]
+fn _panic_for_test(py: Python<'_>) -> PyResult<()> {
+    arrays::call(py, |exec| exec.for_each(usize::MAX, 0..64, |task| assert!(task < 32, "panic for a test")))
+}
+
+#[pymodule]
+mod _core {
+    use pyo3::prelude::*;
+
+    #[pymodule_export]
+    use super::_panic_for_test;
+    #[pymodule_export]
+    use super::limits::{fma_rate, read_rate};
+    #[pymodule_export]
+    use super::positional_term::{positional_term_backward, positional_term_forward};
+    #[pymodule_export]
+    use super::reflection_pad::{reflection_pad_backward, reflection_pad_forward};
+    #[pymodule_export]
+    use super::settings::{cpu_count, get_simd, get_threads, set_simd, set_threads, simd_levels};
+    #[pymodule_export]
+    use super::shift::{shift_backward, shift_forward};
+    #[pymodule_export]
+    use super::softmax::{softmax_backward, softmax_forward};
+    #[pymodule_export]
+    use super::unfold::{unfold_backward, unfold_forward};
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+        super::settings::from_environment(module.py())
+    }
+}

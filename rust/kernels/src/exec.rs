@@ -1,0 +1,254 @@
+//! How a kernel runs: on how many threads, at which instruction-set level, and how it is interrupted.
+//!
+//! A kernel cuts its output into tasks, each owning what it writes (`chunks_mut`), and hands an iterator of them to
+//! [`Exec::for_each`]. Threads pull the next task under a lock. Since a task never depends on the thread that runs it, results have the
+//! same bits for every number of threads. The calling thread takes part and between tasks asks `poll` whether to stop.
+
+use std::any::Any;
+use std::ops::{Deref, DerefMut};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::error::Error;
+use crate::lanes::{Level, Task};
+use crate::pool;
+use crate::real::Real;
+
+/// Work in nanoseconds that is worth waking a thread for, and the least that a task should last.
+const GRAIN: usize = 20_000;
+
+/// Time between two polls.
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
+
+#[derive(Clone, Copy)]
+pub struct Exec<'a> {
+    threads: usize,
+    level: Level,
+    poll: &'a (dyn Fn() -> bool + Sync),
+}
+
+impl<'a> Exec<'a> {
+    /// `poll` is called on the calling thread now and then; `true` stops the kernel with [`Error::Interrupted`].
+    pub fn new(threads: usize, level: Level, poll: &'a (dyn Fn() -> bool + Sync)) -> Self {
+        Self { threads: threads.max(1), level, poll }
+    }
+
+    pub fn level(&self) -> Level {
+        self.level
+    }
+
+    pub fn threads(&self) -> usize {
+        self.threads
+    }
+
+    /// Runs vector code at this level, on this thread.
+    #[inline]
+    pub fn run<K: Task>(&self, task: K) -> K::Out {
+        self.level.run(task)
+    }
+
+    /// How many items of `cost_each` nanoseconds one task should take, at least one.
+    pub fn batch(cost_each: usize) -> usize {
+        (GRAIN / cost_each.max(1)).max(1)
+    }
+
+    /// Calls `work` on every task. `cost` estimates the whole work in nanoseconds of one thread: little work wakes no thread.
+    pub fn for_each<I, W>(&self, cost: usize, tasks: I, work: W) -> Result<(), Error>
+    where
+        I: Iterator + Send,
+        I::Item: Send,
+        W: Fn(I::Item) + Sync,
+    {
+        self.for_each_with(cost, tasks, || Ok(()), |(), task| work(task))
+    }
+
+    /// The same with work space: each thread that gets a task makes its own `scratch`, once.
+    pub fn for_each_with<I, S, M, W>(&self, cost: usize, tasks: I, scratch: M, work: W) -> Result<(), Error>
+    where
+        I: Iterator + Send,
+        I::Item: Send,
+        M: Fn() -> Result<S, Error> + Sync,
+        W: Fn(&mut S, I::Item) + Sync,
+    {
+        let queue = Mutex::new(tasks.fuse());
+        let stop = AtomicBool::new(false);
+        let failure = Mutex::new(None);
+        let drain = |poll: Option<&dyn Fn() -> bool>| {
+            let outcome = catch_unwind(AssertUnwindSafe(|| drain(&queue, &stop, poll, &scratch, &work)));
+            if let Err(error) = outcome.unwrap_or_else(|payload| Err(Error::Panic(message(payload)))) {
+                stop.store(true, Ordering::Relaxed);
+                lock(&failure).get_or_insert(error);
+            }
+        };
+        let helpers = (self.threads - 1).min(cost / GRAIN);
+        match pool::with_threads(helpers) {
+            Some(pool) => pool.in_place_scope(|scope| {
+                for _ in 0..helpers {
+                    scope.spawn(|_| drain(None));
+                }
+                drain(Some(&self.poll));
+            }),
+            None => drain(Some(&self.poll)),
+        }
+        failure.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
+    }
+}
+
+/// One thread's part: takes tasks until none is left or somebody asked to stop.
+fn drain<I: Iterator, S>(
+    queue: &Mutex<I>,
+    stop: &AtomicBool,
+    poll: Option<&dyn Fn() -> bool>,
+    make: &impl Fn() -> Result<S, Error>,
+    work: &impl Fn(&mut S, I::Item),
+) -> Result<(), Error> {
+    let mut scratch = None;
+    let mut last_poll = Instant::now();
+    while !stop.load(Ordering::Relaxed) {
+        if let Some(poll) = poll
+            && last_poll.elapsed() >= POLL_INTERVAL
+        {
+            if poll() {
+                return Err(Error::Interrupted);
+            }
+            last_poll = Instant::now();
+        }
+        let Some(task) = lock(queue).next() else { break };
+        let scratch = match &mut scratch {
+            Some(scratch) => scratch,
+            none => none.insert(make()?),
+        };
+        work(scratch, task);
+    }
+    Ok(())
+}
+
+/// A panic while the lock was held is reported on its own; the data behind it stay usable.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The text of a panic.
+pub fn message(payload: Box<dyn Any + Send>) -> String {
+    match payload.downcast::<String>() {
+        Ok(text) => *text,
+        Err(payload) => payload.downcast_ref::<&str>().copied().unwrap_or("panic without a message").to_owned(),
+    }
+}
+
+/// Work space that starts on a cache line.
+pub struct Buffer<T> {
+    data: Vec<T>,
+    start: usize,
+}
+
+/// `len` zeros, or [`Error::OutOfMemory`].
+pub fn zeros<T: Real>(len: usize) -> Result<Buffer<T>, Error> {
+    let line = 64 / size_of::<T>();
+    let padded = len.checked_add(line).ok_or(Error::OutOfMemory)?;
+    let mut data: Vec<T> = Vec::new();
+    data.try_reserve_exact(padded).map_err(|_| Error::OutOfMemory)?;
+    let start = data.as_ptr().align_offset(64).min(line);
+    data.resize(start + len, T::ZERO);
+    Ok(Buffer { data, start })
+}
+
+impl<T> Deref for Buffer<T> {
+    type Target = [T];
+    #[inline]
+    fn deref(&self) -> &[T] {
+        &self.data[self.start..]
+    }
+}
+
+impl<T> DerefMut for Buffer<T> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut [T] {
+        &mut self.data[self.start..]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use super::*;
+
+    const MUCH: usize = 1 << 30;
+
+    fn exec(threads: usize) -> Exec<'static> {
+        Exec::new(threads, Level::PORTABLE, &|| false)
+    }
+
+    #[test]
+    fn every_task_runs_once() {
+        for (threads, tasks) in [(1, 5), (2, 0), (3, 1), (8, 100), (2, 7)] {
+            let mut seen = vec![0; tasks];
+            exec(threads).for_each(MUCH, seen.iter_mut().enumerate(), |(k, y)| *y += k + 1).unwrap();
+            assert!(seen.iter().enumerate().all(|(k, &y)| y == k + 1), "{threads} threads {seen:?}");
+        }
+    }
+
+    #[test]
+    fn scratch_is_made_once_per_thread_that_works() {
+        let made = AtomicUsize::new(0);
+        let make = || {
+            made.fetch_add(1, Ordering::Relaxed);
+            zeros::<f64>(3)
+        };
+        exec(4).for_each_with(MUCH, 0..0, make, |_, _| ()).unwrap();
+        assert_eq!(made.load(Ordering::Relaxed), 0);
+        exec(4).for_each_with(MUCH, 0..1000, make, |_, _| ()).unwrap();
+        assert!((1..=4).contains(&made.load(Ordering::Relaxed)));
+    }
+
+    #[test]
+    fn missing_scratch_is_an_error() {
+        let result = exec(3).for_each_with(MUCH, 0..9, || zeros::<f32>(usize::MAX), |_, _| ());
+        assert_eq!(result, Err(Error::OutOfMemory));
+    }
+
+    #[test]
+    fn interruption_drops_the_remaining_tasks() {
+        for threads in [1, 3] {
+            let done = AtomicUsize::new(0);
+            let start = Instant::now();
+            let result = Exec::new(threads, Level::PORTABLE, &|| true).for_each(MUCH, 0..10_000, |_| {
+                std::thread::sleep(Duration::from_millis(1));
+                done.fetch_add(1, Ordering::Relaxed);
+            });
+            assert_eq!(result, Err(Error::Interrupted));
+            assert!(start.elapsed() < Duration::from_secs(2) && done.load(Ordering::Relaxed) < 10_000);
+        }
+    }
+
+    #[test]
+    fn a_panic_becomes_an_error_and_the_pool_stays_usable() {
+        for threads in [1, 3, 3] {
+            let result = exec(threads).for_each(MUCH, 0..100, |k| assert!(k != 57, "task {k} failed"));
+            assert_eq!(result, Err(Error::Panic("task 57 failed".to_owned())));
+            assert_eq!(exec(threads).for_each(MUCH, 0..100, |_| ()), Ok(()));
+        }
+    }
+
+    #[test]
+    fn tasks_may_run_tasks() {
+        let total = AtomicUsize::new(0);
+        let add = |k: usize| _ = total.fetch_add(k, Ordering::Relaxed);
+        exec(3).for_each(MUCH, 0..10, |_| exec(3).for_each(MUCH, 0..10, add).unwrap()).unwrap();
+        assert_eq!(total.into_inner(), 450);
+    }
+
+    #[test]
+    fn buffers_are_zero_and_aligned() {
+        for len in [0, 1, 15, 16, 1000] {
+            let buffer = zeros::<f32>(len).unwrap();
+            assert!(
+                buffer.len() == len && buffer.as_ptr().addr().is_multiple_of(64) && buffer.iter().all(|&x| x == 0.0)
+            );
+        }
+        assert!(zeros::<f64>(usize::MAX / 16).is_err());
+    }
+}

@@ -1,0 +1,147 @@
+"""Every proof holds, on every backend and by every method, and a broken operator is caught by the proofs that speak of it."""
+
+import numpy as np
+import pytest
+
+from pyhybrid import backend, proofs
+from pyhybrid.ops import conv2d, local_attention, shift, shift_sum, softmax
+from pyhybrid.proofs import _check, _draw
+
+EVERY = [pytest.param(proof, id=proof.name) for proof in proofs.every()]
+BACKENDS = ["numpy", pytest.param("rust", marks=pytest.mark.skipif(not backend.available(), reason="no compiled core"))]
+
+
+@pytest.fixture
+def reference():
+    with backend.use("numpy"):
+        yield
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+@pytest.mark.parametrize("proof", EVERY)
+def test_every_step_holds_and_every_counterexample_fails(proof, name):
+    with backend.use(name):
+        verdict = proofs.check(proof)
+    assert verdict.holds, str(verdict)
+    assert all(step.draws == len(proof.sizes) * 3 * len(verdict.backends) for step in verdict.steps)
+    assert verdict.backends == (("numpy", "rust") if name == "rust" else ("numpy",))
+    assert verdict.survival is None or verdict.survival < 1e-6
+
+
+@pytest.mark.parametrize("mode", ["fractions", "symbolic"])
+@pytest.mark.parametrize("proof", EVERY)
+def test_small_sizes_hold_without_any_rounding(proof, mode):
+    if mode == "symbolic":
+        pytest.importorskip("sympy")
+    with backend.use("numpy"):  # for the counterexamples, which are numbers
+        verdict = proofs.check(proof, mode)
+    assert verdict.holds, str(verdict)
+    assert verdict.mode == (mode if proof.small else "exact")
+    assert not proof.small or all(step.worst is None for step in verdict.steps)
+
+
+@pytest.mark.parametrize("seed", range(1, 4))
+@pytest.mark.parametrize("proof", EVERY)
+def test_other_draws(proof, seed):
+    with backend.use("numpy"):
+        assert proofs.check(proof, draws=1, seed=seed).holds
+
+
+@pytest.mark.parametrize("proof", [p for p in proofs.every() if p.degree], ids=lambda p: p.name)
+def test_integers_stay_below_2_to_the_53_at_every_size(proof, reference):
+    limit = _check.largest_integer(proof.degree)
+    for size in proof.sizes:
+        world = proof.world(_draw.Draw("largest", [0], limit), **size)
+        for step in proof.steps:
+            assert np.abs(step.value(world)).max(initial=0) < 2**53
+
+
+@pytest.mark.parametrize("proof", [p for p in proofs.every() if any(step.bound for step in p.steps)], ids=lambda p: p.name)
+def test_bounds_are_small_against_what_they_judge(proof, reference):
+    """A bound that admits the counterexample would prove nothing: they must be many orders of magnitude apart."""
+    for size in proof.sizes:
+        if size.get("spread", 1.0) > 1.0:
+            continue
+        world = proof.world(_draw.Draw("integers", [0], 9), **size)
+        assert all(step.bound(world) < 1e-9 for step in proof.steps[1:])
+
+
+def broken(monkeypatch, module, forward):
+    monkeypatch.setattr(module, "forward", forward)
+
+
+def failing_steps(name):
+    """The places of the failing steps of a proof, on the reference bodies."""
+    with backend.use("numpy"):
+        (proof,) = (p for p in proofs.every() if p.name == name)
+        return [i for i, step in enumerate(proofs.check(proof).steps, 1) if not step.holds]
+
+
+def test_shift_with_the_wrong_sign_is_found(monkeypatch):
+    right = shift.forward
+    broken(monkeypatch, shift, lambda x, *, offset: right(x, offset=(-offset[0], -offset[1])))
+    # The formula is right; the sums of shifts agree with each other and are all wrong.
+    assert failing_steps("conv_is_shift_and_sum.odd") == [2]
+    # The two sums over pixels agree, what is computed by a shift does not agree with them, nor with the right gradient.
+    assert failing_steps("shift_adjoint_and_composition.adjoint") == [1, 3, 4]
+    # One sum of wrong shifts equals another; the next expression is spelled by index.
+    assert failing_steps("shift_is_depthwise_conv") == [2]
+    assert 1 in failing_steps("pointwise_commutes_with_shift")
+
+
+def test_convolution_without_its_border_is_found(monkeypatch):
+    right = conv2d.forward
+
+    def without_border(x, weight, bias=None, **config):
+        y, cache = right(x, weight, bias, **config)
+        y = y.copy()
+        y[..., 0, :] = 0
+        return y, cache
+
+    broken(monkeypatch, conv2d, without_border)
+    assert failing_steps("conv_is_shift_and_sum.odd") == [1]
+    assert failing_steps("conv_is_shift_and_sum.even") == [1]
+    assert failing_steps("shift_is_depthwise_conv")[-1] == 3
+    assert failing_steps("zero_queries_average") == [3]
+
+
+def test_stage_two_that_rolls_instead_of_shifting_is_found(monkeypatch):
+    def rolled(maps, *, kernel_size, stride=1):
+        kh, kw = (kernel_size, kernel_size) if isinstance(kernel_size, int) else kernel_size
+        offsets = [(kh // 2 - p, kw // 2 - q) for p in range(kh) for q in range(kw)]
+        y = sum(np.roll(maps[:, m], offset, axis=(2, 3)) for m, offset in enumerate(offsets))
+        sh, sw = (stride, stride) if isinstance(stride, int) else stride
+        return y[..., ::sh, ::sw], None
+
+    broken(monkeypatch, shift_sum, rolled)
+    # Breaking the operator breaks the composite that calls it too, so the last step of the chain still holds.
+    assert failing_steps("conv_is_shift_and_sum.odd") == [4]
+
+
+def test_softmax_along_the_wrong_axis_is_found(monkeypatch):
+    right = softmax.forward
+    broken(monkeypatch, softmax, lambda x, *, axis=-1: right(x, axis=0))
+    assert 3 in failing_steps("softmax_ignores_a_constant")
+
+
+def test_attention_that_forgets_the_scale_is_found(monkeypatch):
+    right = local_attention.forward
+    broken(monkeypatch, local_attention, lambda *args, **config: right(*args, **config | {"scale": 1.0}))
+    assert failing_steps("key_bias_has_no_effect") == [1, 4]
+
+
+def test_every_statement_is_a_file_and_every_file_is_listed():
+    from pathlib import Path
+
+    files = {path.stem for path in Path(proofs.__file__).parent.glob("[a-z]*.py")}
+    assert files == set(proofs.STATEMENTS)
+    names = [proof.name for proof in proofs.every()]
+    assert len(set(names)) == len(names)
+    assert all(proof.name.split(".")[0] in files for proof in proofs.every())
+
+
+@pytest.mark.parametrize("proof", EVERY)
+def test_a_proof_says_what_it_assumes_and_where_it_comes_from(proof):
+    assert proof.title and proof.statement and proof.hypotheses and proof.domain and proof.source
+    assert all(step.bound_text for step in proof.steps if step.bound)
+    assert all(example.outside for example in proof.counterexamples)
