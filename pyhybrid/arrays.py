@@ -45,5 +45,5 @@ def compiled_dtype(arrays: list[np.ndarray]) -> bool:
 def plain(value: Any) -> Any:
     """An array as the kernels want it (contiguous, aligned, native byte order; a copy only if needed); other values unchanged."""
     if not isinstance(value, np.ndarray):
-        return value
+        return tuple(value) if isinstance(value, list) else value  # a size may be a list; the kernels know pairs
     return np.require(value, dtype=value.dtype.newbyteorder("="), requirements=["C", "A"])

@@ -13,7 +13,9 @@ import numpy as np
 __all__ = ["adapt"]
 
 
-def adapt(forward: Callable[..., Any], gradient: Callable[..., Any] | None = None, *, like: Any, name: str = "candidate") -> Any:
+def adapt(
+    forward: Callable[..., Any], gradient: Callable[..., Any] | None = None, *, like: Any, name: str = "candidate"
+) -> Any:
     """An operator for `check.laws` from plain functions with the arguments of the operator `like`.
 
     `forward(*arrays, **config)` returns y (or y and anything else); `gradient(dy, *arrays, **config)`, if there is one,
@@ -38,7 +40,13 @@ def adapt(forward: Callable[..., Any], gradient: Callable[..., Any] | None = Non
         return like.Grads(*by_name(gradient(dy, *values, **given), names))
 
     backward = None if gradient is None else pull
-    parts = {"forward": run, "backward": backward, "output_shape": like.output_shape, "Cache": Cache, "Grads": like.Grads}
+    parts = {
+        "forward": run,
+        "backward": backward,
+        "output_shape": like.output_shape,
+        "Cache": Cache,
+        "Grads": like.Grads,
+    }
     return SimpleNamespace(__name__=name, **parts)
 
 

@@ -26,8 +26,8 @@ class Adjoint:
         return abs(float(self.left - self.right))
 
 
-def adjoint(apply: Callable[[Array], Array], transpose: Callable[[Array], Array], x: Array, u: Array) -> Adjoint:
-    """<A x, u> and <x, Aᵀ u>, where `apply` is A up to a constant: A x = apply(x) - apply(0)."""
-    Ax, ATu = apply(x) - apply(np.zeros_like(x)), transpose(u)
+def adjoint(apply: Callable[[Array], Array], ATu: Array, x: Array, u: Array) -> Adjoint:
+    """<A x, u> and <x, Aᵀ u>; `apply` is A up to a constant, A x = apply(x) - apply(0), `ATu` claims to be Aᵀ u."""
+    Ax = apply(x) - apply(np.zeros_like(x))
     scale = float(np.abs(Ax * u).sum() + np.abs(x * ATu).sum())
     return Adjoint((Ax * u).sum(), (x * ATu).sum(), scale)

@@ -18,8 +18,9 @@ Array = np.ndarray
 class Case:
     """Arguments of an operator, in the order of its signature: arrays (or None) and configuration.
 
-    `batched` names the arguments whose first axis is the batch, `linear` those in which the output is linear up to a constant, `exact` says
-    that all arithmetic on these values is free of rounding, so results must agree with ==. `seed` feeds cotangents and directions.
+    `batched` names the arguments whose first axis is the batch, `linear` those in which the output is linear up to a
+    constant, `exact` says that arithmetic on these values is free of rounding, so results must agree with ==. `seed`
+    feeds cotangents and directions.
     """
 
     arguments: Mapping[str, Array | None]

@@ -5,7 +5,8 @@ Hypothesis draw (and shrink), `seeded(name)` draws from a seed and needs nothing
 that must never be left to luck: every axis of length 1 and 0, strides that do not divide, kernels larger than the map,
 groups = channels, even kernels; `corners(name)` makes their cases.
 
-Every draw shrinks to its first option or lowest number: one image, one channel, one pixel, no bias, stride 1, seed 0, ordinary values.
+Every draw shrinks to its first option or lowest number: one image, one channel, one pixel, no bias, stride 1, seed 0,
+ordinary values.
 """
 
 from __future__ import annotations
@@ -32,18 +33,23 @@ class Source(Protocol):
 
 
 class Draw:
-    """Named draws; `pinned` fixes some of them, whatever the source says."""
+    """Named draws; `pinned` fixes some of them, whatever the source says.
+
+    The source is asked for the pinned ones too, so that shrinking away the pins leaves the other draws as they were.
+    """
 
     def __init__(self, source: Source, pinned: Mapping[str, Any] | None = None) -> None:
         self._source, self._pinned = source, dict(pinned or {})
 
     def integer(self, name: str, low: int, high: int) -> int:
         """A whole number from low to high; shrinks to low."""
-        return int(self._pinned[name]) if name in self._pinned else self._source.integer(low, max(low, high))
+        drawn = self._source.integer(low, max(low, high))
+        return int(self._pinned.get(name, drawn))
 
     def choice(self, name: str, options: Sequence[T]) -> T:
         """One of the options; shrinks to the first."""
-        return self._pinned[name] if name in self._pinned else options[self._source.integer(0, len(options) - 1)]
+        drawn = options[self._source.integer(0, len(options) - 1)]
+        return self._pinned.get(name, drawn)
 
     def batch(self) -> int:
         """Number of images: 1, 2 or 3, sometimes 0."""
@@ -51,10 +57,8 @@ class Draw:
 
     def pair(self, name: str, low: int, high: int) -> int | tuple[int, int]:
         """One number for both directions, or a pair (vertical, horizontal)."""
-        if name in self._pinned:
-            return self._pinned[name]
-        first = self._source.integer(low, max(low, high))
-        return first if self._source.integer(0, 1) == 0 else (first, self._source.integer(low, max(low, high)))
+        single, *both = self._source.integer(0, 1), self._source.integer(low, high), self._source.integer(low, high)
+        return self._pinned.get(name, both[0] if single == 0 else tuple(both))
 
     def values(self, regimes: Sequence[str] = REGIMES) -> Values:
         """A source of array entries."""
@@ -64,8 +68,8 @@ class Draw:
 class Values:
     """Array entries of one regime.
 
-    "ordinary": normal; "whole": whole numbers from -4 to 4, so that sums of products are exact in float32 and float64; "large" and "tiny":
-    normal times 1e6 and 1e-8, where absolute constants in an operator would show.
+    "ordinary": normal; "whole": whole numbers from -4 to 4, so that sums of products are exact in float32 and float64;
+    "large" and "tiny": normal times 1e6 and 1e-8, where absolute constants in an operator would show.
     """
 
     def __init__(self, seed: int, regime: str) -> None:
@@ -81,9 +85,18 @@ class Values:
     def optional(self, wanted: bool, *shape: int) -> Array | None:
         return self.array(*shape) if wanted else None
 
-    def case(self, arguments: Mapping[str, Array | None], config: Mapping[str, Any], *, polynomial: bool, **knowledge: Any) -> Case:
+    def case(
+        self, arguments: Mapping[str, Array | None], config: Mapping[str, Any], *, polynomial: bool, **knowledge: Any
+    ) -> Case:
         """A case; exact if the values are whole numbers and the operator is `polynomial` in them."""
-        return Case(arguments, config, self.seed, f"{self.regime} values", exact=polynomial and self.regime == "whole", **knowledge)
+        return Case(
+            arguments,
+            config,
+            self.seed,
+            f"{self.regime} values",
+            exact=polynomial and self.regime == "whole",
+            **knowledge,
+        )
 
 
 def both(value: int | tuple[int, int]) -> tuple[int, int]:
@@ -100,7 +113,9 @@ def shift(draw: Draw) -> Case:
     offset = draw.pair("offset", -7, 7)
     values = draw.values()
     batched = ("x",) if lead else ()
-    return values.case({"x": values.array(*lead, H, W)}, {"offset": offset}, polynomial=True, batched=batched, linear=("x",))
+    return values.case(
+        {"x": values.array(*lead, H, W)}, {"offset": offset}, polynomial=True, batched=batched, linear=("x",)
+    )
 
 
 def conv2d(draw: Draw) -> Case:
@@ -114,7 +129,11 @@ def conv2d(draw: Draw) -> Case:
     bias = draw.choice("bias", (False, True))
     values = draw.values()
     C, O = groups * inner, groups * outer
-    arguments = {"x": values.array(N, C, H, W), "weight": values.array(O, inner, kh, kw), "bias": values.optional(bias, O)}
+    arguments = {
+        "x": values.array(N, C, H, W),
+        "weight": values.array(O, inner, kh, kw),
+        "bias": values.optional(bias, O),
+    }
     config = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
     return values.case(arguments, config, polynomial=True, batched=("x",), linear=("x", "weight", "bias"))
 
@@ -137,10 +156,20 @@ def conv_decomposition(draw: Draw) -> Case:
 
 
 def _two_stage(draw: Draw, config: dict[str, Any]) -> Case:
-    N, C, O, H, W = draw.batch(), draw.integer("C", 1, 3), draw.integer("O", 1, 3), draw.integer("H", 1, 5), draw.integer("W", 1, 5)
+    N, C, O, H, W = (
+        draw.batch(),
+        draw.integer("C", 1, 3),
+        draw.integer("O", 1, 3),
+        draw.integer("H", 1, 5),
+        draw.integer("W", 1, 5),
+    )
     kh, kw, bias = draw.integer("kh", 1, 4), draw.integer("kw", 1, 4), draw.choice("bias", (False, True))
     values = draw.values()
-    arguments = {"x": values.array(N, C, H, W), "weight": values.array(O, C, kh, kw), "bias": values.optional(bias, kh * kw, O)}
+    arguments = {
+        "x": values.array(N, C, H, W),
+        "weight": values.array(O, C, kh, kw),
+        "bias": values.optional(bias, kh * kw, O),
+    }
     return values.case(arguments, config, polynomial=True, batched=("x",), linear=("x", "weight", "bias"))
 
 
@@ -150,7 +179,9 @@ def shift_sum(draw: Draw) -> Case:
     kh, kw = both(kernel_size)
     values = draw.values()
     config = {"kernel_size": kernel_size, "stride": stride}
-    return values.case({"maps": values.array(N, kh * kw, O, H, W)}, config, polynomial=True, batched=("maps",), linear=("maps",))
+    return values.case(
+        {"maps": values.array(N, kh * kw, O, H, W)}, config, polynomial=True, batched=("maps",), linear=("maps",)
+    )
 
 
 def shift_conv(draw: Draw) -> Case:
@@ -162,7 +193,9 @@ def shift_conv(draw: Draw) -> Case:
     bias = learnt and draw.choice("bias", (False, True))
     values = draw.values()
     arguments = {
-        "maps": values.array(N, d, k * k, H, W), "weight": values.optional(learnt, O, k * k, k, k), "bias": values.optional(bias, O)
+        "maps": values.array(N, d, k * k, H, W),
+        "weight": values.optional(learnt, O, k * k, k, k),
+        "bias": values.optional(bias, O),
     }
     config = {"kernel_size": k, "stride": stride}
     return values.case(arguments, config, polynomial=True, batched=("maps",), linear=("maps", "weight", "bias"))
@@ -186,7 +219,9 @@ def reflection_pad(draw: Draw) -> Case:
     padding = ph if ph == pw else (ph, pw)
     values = draw.values()
     batched = ("x",) if lead else ()
-    return values.case({"x": values.array(*lead, H, W)}, {"padding": padding}, polynomial=True, batched=batched, linear=("x",))
+    return values.case(
+        {"x": values.array(*lead, H, W)}, {"padding": padding}, polynomial=True, batched=batched, linear=("x",)
+    )
 
 
 def unfold(draw: Draw) -> Case:
@@ -216,7 +251,11 @@ def local_attention(draw: Draw) -> Case:
     kernel_size = draw.choice("kernel_size", (1, 3, 3, 5, 7))
     least = kernel_size // 2 + 1 if border == "reflect" else 1
     H, W = draw.integer("H", least, max(least, 5)), draw.integer("W", least, max(least, 5))
-    stride, scale, positional = draw.pair("stride", 1, 3), draw.choice("scale", (None, 0.5)), draw.choice("pe", (False, True))
+    stride, scale, positional = (
+        draw.pair("stride", 1, 3),
+        draw.choice("scale", (None, 0.5)),
+        draw.choice("pe", (False, True)),
+    )
     values = draw.values()
     shape = (N, heads * d, H, W)
     tamed = 3e-5 if values.regime == "large" else 1.0  # logits are products of q and k: a thousand, not 1e12
@@ -238,9 +277,13 @@ def conv_path(draw: Draw) -> Case:
     values = draw.values()
     C = heads * d
     arguments = {
-        "q": values.array(N, C, H, W), "k": values.array(N, C, H, W), "v": values.array(N, C, H, W),
-        "fc_weight": values.array(k * k, 3 * heads, 1, 1), "dep_conv_weight": values.array(C, k * k, k, k),
-        "fc_bias": values.optional(fc_bias, k * k), "dep_conv_bias": values.optional(dep_conv_bias, C),
+        "q": values.array(N, C, H, W),
+        "k": values.array(N, C, H, W),
+        "v": values.array(N, C, H, W),
+        "fc_weight": values.array(k * k, 3 * heads, 1, 1),
+        "dep_conv_weight": values.array(C, k * k, k, k),
+        "fc_bias": values.optional(fc_bias, k * k),
+        "dep_conv_bias": values.optional(dep_conv_bias, C),
     }
     config = {"heads": heads, "stride": stride, "channel_order": order}
     return values.case(arguments, config, polynomial=True, batched=("q", "k", "v"), linear=tuple(arguments))
@@ -258,16 +301,32 @@ def acmix(draw: Draw) -> Case:
     fc_bias, dep_conv_bias = draw.choice("fc_bias", (False, True)), draw.choice("dep_conv_bias", (False, True))
     values = draw.values(("ordinary", "whole"))
     C = heads * d
-    arguments: dict[str, Array | None] = {"x": values.array(N, inputs, H, W), "rate1": values.array(1), "rate2": values.array(1)}
+    arguments: dict[str, Array | None] = {
+        "x": values.array(N, inputs, H, W),
+        "rate1": values.array(1),
+        "rate2": values.array(1),
+    }
     for name in ("conv1", "conv2", "conv3"):
         arguments |= {f"{name}_weight": values.array(C, inputs, 1, 1), f"{name}_bias": values.array(C)}
     arguments |= {
-        "fc_weight": values.array(k * k, 3 * heads, 1, 1), "dep_conv_weight": values.array(C, k * k, k, k),
-        "conv_p_weight": values.optional(positional, d, 2, 1, 1), "conv_p_bias": values.optional(positional and position_bias, d),
-        "fc_bias": values.optional(fc_bias, k * k), "dep_conv_bias": values.optional(dep_conv_bias, C),
+        "fc_weight": values.array(k * k, 3 * heads, 1, 1),
+        "dep_conv_weight": values.array(C, k * k, k, k),
+        "conv_p_weight": values.optional(positional, d, 2, 1, 1),
+        "conv_p_bias": values.optional(positional and position_bias, d),
+        "fc_bias": values.optional(fc_bias, k * k),
+        "dep_conv_bias": values.optional(dep_conv_bias, C),
     }
     config = {"heads": heads, "kernel_size": kernel_size, "stride": stride, "border": border, "channel_order": order}
-    linear = ("rate1", "rate2", "conv3_weight", "conv3_bias", "fc_weight", "dep_conv_weight", "fc_bias", "dep_conv_bias")
+    linear = (
+        "rate1",
+        "rate2",
+        "conv3_weight",
+        "conv3_bias",
+        "fc_weight",
+        "dep_conv_weight",
+        "fc_bias",
+        "dep_conv_bias",
+    )
     return values.case(arguments, config, polynomial=False, batched=("x",), linear=linear)
 
 
@@ -288,6 +347,7 @@ CASES: dict[str, Callable[[Draw], Case]] = {
     "unfold": unfold,
 }
 
+# fmt: off
 Pins = dict[str, Any]
 _THIN: list[Pins] = [dict(H=1, N=2), dict(W=1, N=2), dict(H=1, W=1), dict(N=0)]
 _TAPS: list[Pins] = [
@@ -313,7 +373,7 @@ CORNERS: dict[str, list[Pins]] = {
         dict(regime="whole", N=3, H=6, W=5, kh=3, kw=3, padding=1, dilation=1, bias=True),
     ],
     "pointwise_conv": [
-        *_THIN, dict(C=1, O=1), dict(C=0, bias=True), dict(O=0), dict(H=0),
+        *_THIN, dict(C=1, O=1), dict(C=3, O=3, N=2), dict(C=0, bias=True), dict(O=0), dict(H=0),
         dict(regime="whole", N=3, bias=True, C=5, O=4),
     ],
     "tap_projection": [*_THIN, *_TAPS],
@@ -332,7 +392,7 @@ CORNERS: dict[str, list[Pins]] = {
     "softmax": [
         dict(shape=(1,)), dict(shape=(4, 1), axis=1), dict(shape=(3, 4), axis=0), dict(shape=(2, 65), axis=-1),
         dict(shape=(2, 5, 3), axis=-2), dict(shape=(0, 3), axis=1), dict(shape=(3, 0), axis=1),
-        dict(shape=(2, 9), axis=1, regime="large"), dict(shape=(2, 6), axis=1, regime="whole"),
+        dict(shape=(2, 6), axis=1, regime="whole"), dict(shape=(2, 9), axis=1, regime="large"),
     ],
     "reflection_pad": [
         dict(H=1, ph=0), dict(W=1, pw=0), dict(H=4, ph=3, W=5, pw=4, lead=(2,)), dict(ph=0, pw=0), dict(lead=(0,)),
@@ -347,7 +407,7 @@ CORNERS: dict[str, list[Pins]] = {
         dict(size=(0, 3)),
     ],
     "local_attention": [
-        *_WINDOWS, dict(d=0), dict(regime="large", kernel_size=3, heads=2, d=2, pe=True), dict(H=0, W=2, border="zero"),
+        *_WINDOWS, dict(d=0), dict(H=0, W=2, border="zero"), dict(regime="large", kernel_size=3, heads=2, d=2, pe=True),
     ],
     "conv_path": [
         *_THIN, dict(kernel_size=5, H=2, W=3), dict(heads=1, d=3), dict(heads=3, d=1), dict(stride=3, H=5, W=4),
@@ -356,11 +416,13 @@ CORNERS: dict[str, list[Pins]] = {
     ],
     "acmix": [
         *_WINDOWS, dict(C_in=1), dict(channel_order="head_major", heads=2, d=2, N=2), dict(k=1, stride=2),
-        dict(conv_p=True, conv_p_bias=True, fc_bias=True, dep_conv_bias=True, kernel_size=3, N=2, H=3, W=4),
         dict(H=0, W=2, border="zero"), dict(C_in=0),
+        dict(conv_p=True, conv_p_bias=True, fc_bias=True, dep_conv_bias=True, kernel_size=3, N=2, H=3, W=4),
     ],
 }
 
+
+# fmt: on
 
 # The two ways to draw.
 
@@ -396,7 +458,7 @@ def _plain(name: str, seed: int, n: int, pins: Pins) -> Case:
 
 
 def strategy(name: str) -> Any:
-    """Hypothesis strategy for the cases of an operator; about a third start from a corner. Needs Hypothesis installed."""
+    """Hypothesis strategy for the cases of an operator; a third start from a corner. Needs Hypothesis installed."""
     from hypothesis import strategies as st  # inside: the package runs without it
 
     class Hypothetical:

@@ -31,7 +31,7 @@ class Measure:
     """The difference of two arrays, measured where it is largest.
 
     `absolute` is max |got - expected|, `relative` that over max |expected|; `index` is the place, `got` and `expected`
-    the two values there. `fault` says in words what makes the arrays incomparable (shape, dtype, NaN or inf in different
+    the two values there. `fault` says in words what makes the arrays incomparable (shape, dtype, NaN or inf in other
     places); then both measures are inf.
     """
 

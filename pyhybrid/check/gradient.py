@@ -40,7 +40,8 @@ def central_difference(function: Function, x: Array, v: Array, step: float = STE
 def analytic(function: Function, x: Array, v: Array) -> bool:
     """True if `function` takes complex numbers and its complex step agrees with a central difference to four digits.
 
-    Two steps are tried, one in the scale of x and one of unit scale: a function of logits bends at 1, whatever their size.
+    Two steps are tried, one in the scale of x and one of unit scale: a function of logits bends at 1, whatever their
+    size.
     """
     try:
         with warnings.catch_warnings():
@@ -65,7 +66,7 @@ def directional(function: Function, x: Array, v: Array, *, step: str) -> Array:
 
 
 def jacobian(function: Function, x: Array, *, step: str | None = None) -> Array:
-    """All partial derivatives, y.shape + x.shape, one evaluation (or two) per entry of x; `step` None tries which is fit."""
+    """All partial derivatives, y.shape + x.shape, one or two evaluations per entry; `step` None tries which fits."""
     scale = float(np.abs(x).max(initial=0.0)) or 1.0
     if step is None:
         v = scale * np.random.default_rng(0).standard_normal(x.shape)
@@ -77,7 +78,7 @@ def jacobian(function: Function, x: Array, *, step: str | None = None) -> Array:
 
 
 def pull_back(backward: Callable[[Array], Any], y: Array) -> list[Array | None]:
-    """The Jacobians that a backward function claims, y.shape + x.shape for each gradient: one row per unit cotangent."""
+    """The Jacobians that a backward claims, y.shape + x.shape for each gradient: one row per unit cotangent."""
     units = np.eye(y.size, dtype=y.dtype).reshape(y.size, *y.shape)
     rows = [[None if g is None else np.array(g) for g in backward(unit)] for unit in units]
     columns = zip(*rows, strict=True)

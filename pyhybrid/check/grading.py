@@ -38,9 +38,13 @@ class Grade:
         return self.verdict != "wrong"
 
     def __str__(self) -> str:
-        said = {"exact": "every bit agrees", "approximate": "equal up to rounding", "wrong": "not the same function"}[self.verdict]
+        said = {"exact": "every bit agrees", "approximate": "equal up to rounding", "wrong": "not the same function"}[
+            self.verdict
+        ]
         lines = [f"{self.verdict}: {said} ({self.tried} cases)"]
-        lines += [f"  {name}: largest difference {value:.1e} of the largest value" for name, value in self.worst.items()]
+        lines += [
+            f"  {name}: largest difference {value:.1e} of the largest value" for name, value in self.worst.items()
+        ]
         return "\n".join([*lines, self.first]) if self.first else "\n".join(lines)
 
 
@@ -126,6 +130,7 @@ def _as_functions(student: Callable[..., Any], reference: Any, case: Case) -> li
     found = []
     count = len(case.copy().call(outputs(reference))[1])
     for n in range(count):
+
         def nth(*arrays: Any, n: int = n, **config: Any) -> tuple[Any, Any]:
             values = outputs(student)(*arrays, **config)[1]
             if len(values) != count:

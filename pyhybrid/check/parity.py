@@ -1,9 +1,9 @@
 """The compiled kernels against the NumPy bodies: y, every saved value and every gradient, in all mixes of backends.
 
 In float64 the two agree within the tolerance table. In float32 neither is the truth: the compiled kernel may err at
-most twice as much against the float64 result as the NumPy body does (at its worst on this case and two next to it, since
-on small cases it may be right by luck), plus the effect of rounding the inputs and a few units in the last place of the
-largest value.
+most twice as much against the float64 result as the NumPy body does (at its worst on this case and two next to it,
+since on small cases it may be right by luck), plus the effect of rounding the inputs and a few units in the last place
+of the largest value.
 """
 
 from __future__ import annotations
@@ -59,7 +59,9 @@ def _single(s: Subject) -> Iterator[Result]:
             largest = float(np.abs(exact[np.isfinite(exact)]).max(initial=0.0))
             rounding = NOISE / 4 * s.noise[name] * eps / 2 + _ULPS * eps * largest
             allowed = 2 * errors[name] + rounding
-            ceiling = 100 * TOLERANCE["gradient"]["float32"] * largest + 8 * rounding  # twice a wrong result is no bound
+            ceiling = (
+                100 * TOLERANCE["gradient"]["float32"] * largest + 8 * rounding
+            )  # twice a wrong result is no bound
             found = measure(run[name], exact, dtype=False)
             yield verdict("parity", name, found, min(allowed, ceiling), where)
 
@@ -72,9 +74,9 @@ def _errors(s: Subject, narrow: Case, dy: Array) -> tuple[dict[str, Array], dict
 
 
 def special(s: Subject) -> Iterator[Result]:
-    """One NaN, inf or -inf in one argument at a time, forward and backward: NaN and inf in the same places on both backends.
+    """One NaN, inf or -inf in one argument at a time: the same places of every output are NaN or inf on both backends.
 
-    Not part of the standard laws: where a kernel multiplies before it adds, an infinite intermediate may cancel in another order.
+    Not part of the standard laws: a kernel that adds in another order may meet an infinite intermediate elsewhere.
     """
     if "rust" not in s.backends:
         return
@@ -95,11 +97,18 @@ def special(s: Subject) -> Iterator[Result]:
 def _same_settings(base: Run, run: Run, where: str) -> Iterator[Result]:
     """The configuration and the arguments in the cache are the same on both backends."""
     expected, got = fields(base.cache), fields(run.cache)
-    yield holds("parity", "cache", list(expected) == list(got), f"cache fields are {list(got)}, expected {list(expected)}{where}")
+    yield holds(
+        "parity",
+        "cache",
+        list(expected) == list(got),
+        f"cache fields are {list(got)}, expected {list(expected)}{where}",
+    )
     for name, value in expected.items():
         if isinstance(value, np.ndarray):
             same = isinstance(got.get(name), np.ndarray)
         else:
             same = type(got.get(name)) is type(value) and got.get(name) == value
         if not same:
-            yield holds("parity", f"cache.{name}", same, f"cache.{name} is {got.get(name)!r}, expected {value!r}{where}")
+            yield holds(
+                "parity", f"cache.{name}", same, f"cache.{name} is {got.get(name)!r}, expected {value!r}{where}"
+            )

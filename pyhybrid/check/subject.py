@@ -66,7 +66,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Subject:
-    """`operator` has forward, backward, output_shape, Cache and Grads: a module of `pyhybrid.ops` or anything shaped like one."""
+    """`operator` has forward, backward, output_shape, Cache and Grads: an operator module or anything like one."""
 
     operator: Any
     case: Case
@@ -83,7 +83,7 @@ class Subject:
 
     @cached_property
     def backends(self) -> list[str]:
-        """"numpy", and "rust" if this operator has compiled kernels."""
+        """ "numpy", and "rust" if this operator has compiled kernels."""
         compiled = hasattr(self.operator.forward, "reference") and backend.available()
         return ["numpy", "rust"] if compiled and hasattr(backend.core(), f"{self.name}_forward") else ["numpy"]
 
@@ -110,7 +110,7 @@ class Subject:
         backward: str = "",
         eps: float = 0.0,
     ) -> Run:
-        """Forward on one backend, backward on another (or the same); with `eps`, all that goes in moves by that fraction."""
+        """Forward on one backend, backward on another (or the same); with `eps`, all inputs move by that fraction."""
         case, dy = (self.case if case is None else case).copy(), (self.dy if dy is None else dy).copy()
         random = case.random(9, int(eps > 0))
         if eps:
@@ -128,7 +128,7 @@ class Subject:
         return () if self.operator.backward is None else self.operator.backward(dy, cache)
 
     def step_for(self, name: str) -> str:
-        """How to differentiate along an argument: as asked, or by complex step if the operator turns out to be analytic."""
+        """How to differentiate along an argument: as asked, or by complex step if the operator is found analytic."""
         if self.step is None and name not in self._steps:
             a = self.case.arrays[name]
             v = self.case.random(7).standard_normal(a.shape) * (np.abs(a).max() or 1.0)
@@ -143,13 +143,15 @@ class Subject:
 
     @cached_property
     def noise(self) -> dict[str, float]:
-        """For each output, how much it moves per unit of relative change of all that goes in; times eps: of rounding it."""
+        """For each output, how much it moves per unit of relative change of the inputs; times eps, by rounding them."""
         moved = self.run(eps=_EPS).outputs
         again = self.run(self.case.map(lambda a: rounded(a, self.case.random(8), _EPS))).outputs
         table = {}
         with np.errstate(all="ignore"):
             for name, centre in self.base.outputs.items():
-                others = [other[name] for other in (moved, again) if name in other and other[name].shape == centre.shape]
+                others = [
+                    other[name] for other in (moved, again) if name in other and other[name].shape == centre.shape
+                ]
                 changes = [np.abs(other - centre) for other in others]
                 finite = [float(c[np.isfinite(c)].max(initial=0.0)) for c in changes]
                 table[name] = max(finite, default=0.0) / _EPS
@@ -169,7 +171,9 @@ class Subject:
 
 def verdict(law: str, name: str, found: Measure, limit: float, where: str = "") -> Result:
     """A result from a measure."""
-    return Result(law, name, found.absolute, limit, found.within(limit), found.text(f"{name}{where}", limit), found.relative)
+    return Result(
+        law, name, found.absolute, limit, found.within(limit), found.text(f"{name}{where}", limit), found.relative
+    )
 
 
 def holds(law: str, name: str, fact: Any, detail: str) -> Result:

@@ -120,14 +120,12 @@ def test_configuration_that_is_not_understood(recorded, change, words):
         ("shift_all9", "boundary", "wrap"),
         ("shift_all9", "offsets", []),
         ("shift_all9", "offsets", [[1, 2, 3]]),
-        ("shift_all9", "definition", "g = f"),
         ("conv_decomp_k3_s1", "padding", 0),
         ("conv_decomp_k3_s1", "map_order", "m=q*k+p"),
         ("local_attn_pos_k3", "border", "circular"),
         ("local_attn_pos_k3", "scale", "none"),
         ("local_attn_pos_k3", "positional", 1),
         ("unfold_reflect_k3_s1", "layout", "(B,k*k,C,Ho,Wo)"),
-        ("position_grid", "layout", "vertical first"),
     ],
 )
 def test_value_that_is_not_understood(recorded, case, key, value):

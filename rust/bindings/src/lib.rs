@@ -4,12 +4,21 @@
 use pyo3::prelude::*;
 
 mod arrays;
+mod shift_sum;
+mod shift_conv;
+mod conv_path;
+mod conv_decomposition;
+mod acmix;
+mod conv2d;
 mod limits;
+mod local_attention;
+mod pointwise_conv;
 mod positional_term;
 mod reflection_pad;
 mod settings;
 mod shift;
 mod softmax;
+mod tap_projection;
 mod unfold;
 
 /// Panics inside a worker thread, so that a test can see what becomes of it.
@@ -25,17 +34,35 @@ mod _core {
     #[pymodule_export]
     use super::_panic_for_test;
     #[pymodule_export]
+    use super::conv2d::{conv2d_backward, conv2d_forward};
+    #[pymodule_export]
     use super::limits::{fma_rate, read_rate};
+    #[pymodule_export]
+    use super::local_attention::{local_attention_backward, local_attention_forward};
+    #[pymodule_export]
+    use super::pointwise_conv::{pointwise_conv_backward, pointwise_conv_forward};
     #[pymodule_export]
     use super::positional_term::{positional_term_backward, positional_term_forward};
     #[pymodule_export]
     use super::reflection_pad::{reflection_pad_backward, reflection_pad_forward};
+    #[pymodule_export]
+    use super::acmix::{acmix_backward, acmix_forward};
+    #[pymodule_export]
+    use super::conv_decomposition::{conv_decomposition_backward, conv_decomposition_forward};
+    #[pymodule_export]
+    use super::conv_path::{conv_path_backward, conv_path_forward};
+    #[pymodule_export]
+    use super::shift_conv::{shift_conv_backward, shift_conv_forward};
+    #[pymodule_export]
+    use super::shift_sum::{shift_sum_backward, shift_sum_forward};
     #[pymodule_export]
     use super::settings::{cpu_count, get_simd, get_threads, set_simd, set_threads, simd_levels};
     #[pymodule_export]
     use super::shift::{shift_backward, shift_forward};
     #[pymodule_export]
     use super::softmax::{softmax_backward, softmax_forward};
+    #[pymodule_export]
+    use super::tap_projection::{tap_projection_backward, tap_projection_forward};
     #[pymodule_export]
     use super::unfold::{unfold_backward, unfold_forward};
 

@@ -8,25 +8,37 @@
 //! Constraints  (C1) x is (N, C, H, W)    (C2) weight is (O, C/groups, kh, kw)    (C3) bias, if given, is (O,)
 //!              (C4) groups divides C and O    (C5) the padded input is at least as large as the dilated kernel
 
+mod input_gradient;
+mod pixels;
+mod weight_gradient;
+mod windows;
+
+use crate::depthwise;
 use crate::error::{Error, require};
 use crate::exec::Exec;
+use crate::gemm::{DEPTH, Product};
+use crate::lanes::{self, Isa, Task};
 use crate::planes::{output_size, product, require_len};
 use crate::real::Real;
+
+use pixels::Pixels;
+pub(crate) use windows::Order;
+use windows::Windows;
 
 type Pair = (usize, usize);
 
 #[derive(Clone, Copy, Debug)]
 pub struct Dims {
-    images: usize,
-    inputs: usize,
-    outputs: usize,
-    groups: usize,
-    size: Pair,
-    out_size: Pair,
-    kernel: Pair,
-    stride: Pair,
-    padding: Pair,
-    dilation: Pair,
+    pub(crate) images: usize,
+    pub(crate) inputs: usize,
+    pub(crate) outputs: usize,
+    pub(crate) groups: usize,
+    pub(crate) size: Pair,
+    pub(crate) out_size: Pair,
+    pub(crate) kernel: Pair,
+    pub(crate) stride: Pair,
+    pub(crate) padding: Pair,
+    pub(crate) dilation: Pair,
 }
 
 impl Dims {
@@ -64,9 +76,54 @@ impl Dims {
         Ok(Dims { images, inputs, outputs, groups, size, out_size, kernel, stride, padding, dilation })
     }
 
+    /// A kernel of one tap on `pixels` pixels in a row.
+    pub fn pointwise(images: usize, inputs: usize, outputs: usize, pixels: usize) -> Result<Dims, Error> {
+        product(&[images, inputs, pixels])?;
+        product(&[images, outputs, pixels])?;
+        product(&[outputs, inputs])?;
+        let (size, one) = ((1, pixels), (1, 1));
+        let (kernel, stride, padding, dilation) = (one, one, (0, 0), one);
+        Ok(Dims { images, inputs, outputs, groups: 1, size, out_size: size, kernel, stride, padding, dilation })
+    }
+
     /// Shape of y.
     pub fn output(&self) -> [usize; 4] {
         [self.images, self.outputs, self.out_size.0, self.out_size.1]
+    }
+
+    /// Taps of the kernel.
+    pub(crate) fn taps(&self) -> usize {
+        self.kernel.0 * self.kernel.1
+    }
+
+    /// Terms of the sum (F3).
+    fn depth(&self) -> usize {
+        self.inputs / self.groups * self.taps()
+    }
+
+    /// Whether y at a pixel needs x at that pixel only.
+    fn is_pointwise(&self) -> bool {
+        self.kernel == (1, 1) && self.stride == (1, 1) && self.padding == (0, 0)
+    }
+
+    /// Whether every channel is convolved by itself, into few outputs.
+    fn is_depthwise(&self) -> bool {
+        self.inputs == self.groups && self.outputs < 8 * self.groups && self.taps() > 1
+    }
+
+    /// The convolution of dy with the mirrored kernel that gives dx, if it is one.
+    pub(crate) fn mirror(&self) -> Option<Dims> {
+        let reach = ((self.kernel.0 - 1) * self.dilation.0, (self.kernel.1 - 1) * self.dilation.1);
+        let padding = (reach.0.checked_sub(self.padding.0)?, reach.1.checked_sub(self.padding.1)?);
+        let mirror = Dims {
+            inputs: self.outputs,
+            outputs: self.inputs,
+            size: self.out_size,
+            out_size: self.size,
+            padding,
+            ..*self
+        };
+        (self.stride == (1, 1)).then_some(mirror)
     }
 
     fn check<T>(&self, x: &[T], weight: &[T], bias: Option<&[T]>, y: &[T]) -> Result<(), Error> {
@@ -77,48 +134,28 @@ impl Dims {
     }
 }
 
-/// Calls `f(y index, x index or none for padding, weight index)` for every product of the sum (F3).
-fn every_product(d: &Dims, mut f: impl FnMut(usize, Option<usize>, usize)) {
-    let (o_per, c_per) = (d.outputs / d.groups, d.inputs / d.groups);
-    let inside = |a: usize, pad: usize, len: usize| a.checked_sub(pad).filter(|&a| a < len);
-    for n in 0..d.images {
-        for o in 0..d.outputs {
-            for i in 0..d.out_size.0 {
-                for j in 0..d.out_size.1 {
-                    for c in 0..c_per {
-                        for p in 0..d.kernel.0 {
-                            for q in 0..d.kernel.1 {
-                                let a = inside(i * d.stride.0 + p * d.dilation.0, d.padding.0, d.size.0);
-                                let b = inside(j * d.stride.1 + q * d.dilation.1, d.padding.1, d.size.1);
-                                let plane = n * d.inputs + o / o_per * c_per + c;
-                                let at = a.zip(b).map(|(a, b)| (plane * d.size.0 + a) * d.size.1 + b);
-                                let y = ((n * d.outputs + o) * d.out_size.0 + i) * d.out_size.1 + j;
-                                f(y, at, ((o * c_per + c) * d.kernel.0 + p) * d.kernel.1 + q);
-                            }
-                        }
-                    }
-                }
-            }
-        }
-    }
-}
-
 pub fn forward<T: Real>(
     x: &[T],
     weight: &[T],
     bias: Option<&[T]>,
     y: &mut [T],
     d: &Dims,
-    _exec: &Exec,
+    exec: &Exec,
 ) -> Result<(), Error> {
     d.check(x, weight, bias, y)?;
-    y.fill(T::ZERO);
-    every_product(d, |i, at, w| y[i] += weight[w] * at.map_or(T::ZERO, |at| x[at]));
-    let plane = d.out_size.0 * d.out_size.1;
-    if let Some(bias) = bias {
-        y.iter_mut().enumerate().for_each(|(i, y)| *y += bias[i / plane % d.outputs]);
+    if d.is_depthwise() {
+        return depthwise::forward(x, weight, bias, y, d, exec);
     }
-    Ok(())
+    let (depth, columns) = (d.depth(), d.out_size.0 * d.out_size.1);
+    let product =
+        |block| Product { images: d.images, groups: d.groups, rows: d.outputs / d.groups, depth, block, columns };
+    if d.is_pointwise() {
+        let x = Pixels { x, groups: d.groups, depth, columns };
+        return product(DEPTH).run(weight, &x, bias, y, exec);
+    }
+    // Blocks of whole channels, unless the kernel alone is too large.
+    let block = if d.taps() <= DEPTH { DEPTH / d.taps() * d.taps() } else { DEPTH };
+    product(block).run(weight, &Windows { x, d, block }, bias, y, exec) // (F3) (F4)
 }
 
 #[allow(clippy::too_many_arguments)]
@@ -130,23 +167,55 @@ pub fn backward<T: Real>(
     dweight: &mut [T],
     dbias: Option<&mut [T]>,
     d: &Dims,
-    _exec: &Exec,
+    exec: &Exec,
 ) -> Result<(), Error> {
     d.check(x, weight, dbias.as_deref(), dy)?;
-    require_len("dx", dx, x.len())?;
-    require_len("dweight", dweight, weight.len())?;
-    dx.fill(T::ZERO);
-    dweight.fill(T::ZERO);
-    every_product(d, |i, at, w| {
-        dweight[w] += dy[i] * at.map_or(T::ZERO, |at| x[at]);
-        if let Some(at) = at {
-            dx[at] += weight[w] * dy[i];
-        }
-    });
-    let plane = d.out_size.0 * d.out_size.1;
     if let Some(dbias) = dbias {
-        dbias.fill(T::ZERO);
-        dy.iter().enumerate().for_each(|(i, &g)| dbias[i / plane % d.outputs] += g);
+        bias_gradient(dy, dbias, d, exec)?; // (B1)
     }
-    Ok(())
+    weight_gradient(dy, x, dweight, d, exec)?; // (B2)
+    input_gradient(dy, weight, dx, d, exec) // (B3) (B4)
 }
+
+/// dx alone.
+pub fn input_gradient<T: Real>(dy: &[T], weight: &[T], dx: &mut [T], d: &Dims, exec: &Exec) -> Result<(), Error> {
+    d.check(dx, weight, None, dy)?;
+    if d.is_depthwise() {
+        return depthwise::input_gradient(dy, weight, dx, d, exec);
+    }
+    input_gradient::input_gradient(dy, weight, dx, d, exec)
+}
+
+/// dweight alone.
+pub fn weight_gradient<T: Real>(dy: &[T], x: &[T], dweight: &mut [T], d: &Dims, exec: &Exec) -> Result<(), Error> {
+    d.check(x, dweight, None, dy)?;
+    if d.is_depthwise() {
+        return depthwise::weight_gradient(dy, x, dweight, d, exec);
+    }
+    weight_gradient::weight_gradient(dy, x, dweight, d, exec)
+}
+
+fn bias_gradient<T: Real>(dy: &[T], dbias: &mut [T], d: &Dims, exec: &Exec) -> Result<(), Error> {
+    let plane = d.out_size.0 * d.out_size.1;
+    let each = Exec::batch(d.images * plane / 4);
+    exec.for_each(dy.len() / 4, dbias.chunks_mut(each).enumerate(), |(at, dbias)| {
+        for (k, dbias) in dbias.iter_mut().enumerate() {
+            *dbias = T::ZERO;
+            for n in 0..d.images {
+                *dbias += exec.run(Sum(&dy[(n * d.outputs + at * each + k) * plane..][..plane]));
+            }
+        }
+    })
+}
+
+struct Sum<'a, T>(&'a [T]);
+impl<T: Real> Task for Sum<'_, T> {
+    type Out = T;
+    #[inline(always)]
+    fn run<I: Isa>(self) -> T {
+        lanes::sum::<T, I>(self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests;

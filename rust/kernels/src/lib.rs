@@ -11,12 +11,22 @@ pub mod real;
 #[cfg(test)]
 mod testing;
 
+pub mod acmix;
 pub mod conv2d;
+pub mod conv_decomposition;
+pub mod conv_path;
+pub mod depthwise;
+pub mod gemm;
 pub mod limits;
+pub mod local_attention;
+mod pieces;
 pub mod pointwise_conv;
 pub mod positional_term;
 pub mod reflection_pad;
 pub mod shift;
+pub mod shift_conv;
+pub mod shift_sum;
 pub mod softmax;
 pub mod tap_projection;
+mod tap_sum;
 pub mod unfold;

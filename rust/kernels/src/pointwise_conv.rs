@@ -5,18 +5,17 @@
 //! Backward     (B1) dbias = Σ dy    (B2) dK = Σ_nij dy xᵀ    (B3) dx = Kᵀ dy
 //! Constraints  (C1) x is (N, C, H, W)    (C2) weight is (O, C, 1, 1)    (C3) bias, if given, is (O,)
 
+use crate::conv2d;
 use crate::error::{Error, require};
 use crate::exec::Exec;
-use crate::planes::{product, require_len};
+use crate::planes::product;
 use crate::real::Real;
 
+/// A convolution of kernel 1x1 on rows of H·W pixels.
 #[derive(Clone, Copy, Debug)]
 pub struct Dims {
-    images: usize,
-    inputs: usize,
-    outputs: usize,
-    height: usize,
-    width: usize,
+    shape: [usize; 4],
+    conv: conv2d::Dims,
 }
 
 impl Dims {
@@ -32,14 +31,15 @@ impl Dims {
             format!("(C3) bias: ({outputs},) expected, got shape {bias:?}")
         })?;
         product(x)?;
-        product(weight)?;
-        product(&[images, outputs, height, width])?;
-        Ok(Dims { images, inputs, outputs, height, width })
+        let shape = [images, outputs, height, width];
+        product(&shape)?;
+        let conv = conv2d::Dims::pointwise(images, inputs, outputs, height * width)?;
+        Ok(Dims { shape, conv })
     }
 
     /// Shape of y.
     pub fn output(&self) -> [usize; 4] {
-        [self.images, self.outputs, self.height, self.width]
+        self.shape
     }
 }
 
@@ -49,28 +49,9 @@ pub fn forward<T: Real>(
     bias: Option<&[T]>,
     y: &mut [T],
     d: &Dims,
-    _exec: &Exec,
+    exec: &Exec,
 ) -> Result<(), Error> {
-    let p = d.height * d.width;
-    require_len("x", x, d.images * d.inputs * p)?;
-    require_len("weight", weight, d.outputs * d.inputs)?;
-    require_len("y", y, d.images * d.outputs * p)?;
-    for n in 0..d.images {
-        for o in 0..d.outputs {
-            let row = &mut y[(n * d.outputs + o) * p..][..p];
-            row.fill(T::ZERO);
-            for c in 0..d.inputs {
-                let w = weight[o * d.inputs + c];
-                for (y, &x) in row.iter_mut().zip(&x[(n * d.inputs + c) * p..][..p]) {
-                    *y += w * x; // (F1)
-                }
-            }
-            if let Some(bias) = bias {
-                row.iter_mut().for_each(|y| *y += bias[o]);
-            }
-        }
-    }
-    Ok(())
+    conv2d::forward(x, weight, bias, y, &d.conv, exec) // (F1)
 }
 
 #[allow(clippy::too_many_arguments)]
@@ -82,28 +63,65 @@ pub fn backward<T: Real>(
     dweight: &mut [T],
     dbias: Option<&mut [T]>,
     d: &Dims,
-    _exec: &Exec,
+    exec: &Exec,
 ) -> Result<(), Error> {
-    let p = d.height * d.width;
-    require_len("dy", dy, d.images * d.outputs * p)?;
-    dx.fill(T::ZERO);
-    dweight.fill(T::ZERO);
-    let mut sums = vec![T::ZERO; d.outputs];
-    for n in 0..d.images {
-        for o in 0..d.outputs {
-            let dy = &dy[(n * d.outputs + o) * p..][..p];
-            dy.iter().for_each(|&g| sums[o] += g); // (B1)
-            for c in 0..d.inputs {
-                let (at, w) = ((n * d.inputs + c) * p, weight[o * d.inputs + c]);
-                for (j, &g) in dy.iter().enumerate() {
-                    dweight[o * d.inputs + c] += g * x[at + j]; // (B2)
-                    dx[at + j] += w * g; // (B3)
-                }
+    conv2d::backward(dy, x, weight, dx, dweight, dbias, &d.conv, exec) // (B1) (B2) (B3)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{difference, each_exec, grid, random, unwritten};
+
+    fn check<T: Real>(n: usize, c: usize, o: usize, h: usize, w: usize) {
+        let d = Dims::new(&[n, c, h, w], &[o, c, 1, 1], Some(&[o])).expect("sizes fit");
+        assert_eq!(d.output(), [n, o, h, w]);
+        let p = h * w;
+        let (x, weight, bias, dy) =
+            (random::<T>(n * c * p, 1), random::<T>(o * c, 2), random::<T>(o, 3), random::<T>(n * o * p, 4));
+        let (mut y, mut dx, mut dweight, mut dbias) =
+            (vec![T::ZERO; n * o * p], vec![T::ZERO; n * c * p], vec![T::ZERO; o * c], vec![T::ZERO; o]);
+        for (n, i, j) in grid([n, o, p]) {
+            let at = (n * o + i) * p + j;
+            y[at] = bias[i];
+            dbias[i] += dy[at]; // (B1)
+            for k in 0..c {
+                y[at] += weight[i * c + k] * x[(n * c + k) * p + j]; // (F1)
+                dweight[i * c + k] += dy[at] * x[(n * c + k) * p + j]; // (B2)
+                dx[(n * c + k) * p + j] += weight[i * c + k] * dy[at]; // (B3)
             }
         }
+        each_exec(|exec| {
+            let mut found = [unwritten(y.len()), unwritten(dx.len()), unwritten(dweight.len()), unwritten(dbias.len())];
+            let [y1, dx1, dweight1, dbias1] = &mut found;
+            forward(&x, &weight, Some(&bias), y1, &d, exec).expect("forward runs");
+            backward(&dy, &x, &weight, dx1, dweight1, Some(dbias1), &d, exec).expect("backward runs");
+            for (found, expected) in found.iter().zip([&y, &dx, &dweight, &dbias]) {
+                assert!(difference(found, expected) < 1e-5, "{:?} {exec_level:?}", d, exec_level = exec.level());
+            }
+        });
     }
-    if let Some(dbias) = dbias {
-        dbias.copy_from_slice(&sums);
+
+    #[test]
+    fn literal_loops() {
+        for (n, c, o) in grid([3, 4, 4]) {
+            check::<f64>(n, c, o, 2, 3);
+            check::<f64>(n, c, o, 0, 3);
+        }
+        for (h, w) in [(1, 1), (7, 7), (5, 13), (1, 300)] {
+            check::<f32>(3, 33, 15, h, w);
+            check::<f64>(1, 300, 29, h, w);
+        }
     }
-    Ok(())
+
+    #[test]
+    fn errors() {
+        assert!(Dims::new(&[1, 2, 3], &[1, 2, 1, 1], None).is_err());
+        assert!(
+            Dims::new(&[1, 2, 3, 3], &[1, 2, 1], None).is_err()
+                && Dims::new(&[1, 2, 3, 3], &[1, 3, 1, 1], None).is_err()
+        );
+        assert!(Dims::new(&[1, 2, 3, 3], &[4, 2, 1, 1], Some(&[5])).is_err());
+        assert!(Dims::new(&[0, 2, usize::MAX, 3], &[4, 2, 1, 1], None).is_err());
+    }
 }

@@ -7,6 +7,7 @@
 
 use crate::error::{Error, require};
 use crate::exec::{Exec, zeros};
+use crate::gemm::Transpose;
 use crate::planes::{product, require_len};
 use crate::pointwise_conv;
 use crate::real::Real;
@@ -57,7 +58,7 @@ pub fn forward<T: Real>(
 ) -> Result<(), Error> {
     require_len("weight", weight, d.outputs * d.inputs * d.taps)?;
     let mut by_tap = zeros(weight.len())?;
-    permute(weight, &mut by_tap, d.taps);
+    transpose(weight, &mut by_tap, d.taps, exec);
     pointwise_conv::forward(x, &by_tap, bias, maps, &d.pointwise, exec) // (F1)
 }
 
@@ -73,19 +74,77 @@ pub fn backward<T: Real>(
     exec: &Exec,
 ) -> Result<(), Error> {
     require_len("weight", weight, d.outputs * d.inputs * d.taps)?;
+    require_len("dweight", dweight, weight.len())?;
     let (mut by_tap, mut dby_tap) = (zeros(weight.len())?, zeros(weight.len())?);
-    permute(weight, &mut by_tap, d.taps);
+    transpose(weight, &mut by_tap, d.taps, exec);
     pointwise_conv::backward(dmaps, x, &by_tap, dx, &mut dby_tap, dbias, &d.pointwise, exec)?; // (B1) (B2) (B3)
-    permute(&dby_tap, dweight, dweight.len() / d.taps);
+    transpose(&dby_tap, dweight, d.outputs * d.inputs, exec);
     Ok(())
 }
 
-/// x (rows, columns) -> y (columns, rows): the transpose.
-fn permute<T: Real>(x: &[T], y: &mut [T], columns: usize) {
+/// x (rows, columns) -> y (columns, rows).
+fn transpose<T: Real>(x: &[T], y: &mut [T], columns: usize, exec: &Exec) {
     let rows = x.len() / columns.max(1);
-    for r in 0..rows {
-        for c in 0..columns {
-            y[c * rows + r] = x[r * columns + c];
+    exec.run(Transpose { x, x_pitch: columns, rows, columns, y, y_pitch: rows });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{difference, each_exec, grid, random, unwritten};
+
+    fn check<T: Real>(n: usize, c: usize, o: usize, (kh, kw): (usize, usize), p: usize) {
+        let taps = kh * kw;
+        let d = Dims::new(&[n, c, p, 1], &[o, c, kh, kw], Some(&[taps, o])).expect("sizes fit");
+        let (x, weight, bias, dy) = (
+            random::<T>(n * c * p, 1),
+            random::<T>(o * c * taps, 2),
+            random::<T>(taps * o, 3),
+            random::<T>(n * taps * o * p, 4),
+        );
+        let (mut y, mut dx, mut dweight, mut dbias) =
+            (vec![T::ZERO; dy.len()], vec![T::ZERO; x.len()], vec![T::ZERO; weight.len()], vec![T::ZERO; taps * o]);
+        for (n, row, j) in grid([n, taps * o, p]) {
+            let (m, i, at) = (row / o, row % o, (n * taps * o + row) * p + j);
+            y[at] = bias[row];
+            dbias[row] += dy[at]; // (B1)
+            for k in 0..c {
+                let (w, x_at) = ((i * c + k) * taps + m, (n * c + k) * p + j);
+                y[at] += weight[w] * x[x_at]; // (F1)
+                dweight[w] += dy[at] * x[x_at]; // (B2)
+                dx[x_at] += weight[w] * dy[at]; // (B3)
+            }
         }
+        each_exec(|exec| {
+            let mut found = [unwritten(y.len()), unwritten(dx.len()), unwritten(dweight.len()), unwritten(dbias.len())];
+            let [y1, dx1, dweight1, dbias1] = &mut found;
+            forward(&x, &weight, Some(&bias), y1, &d, exec).expect("forward runs");
+            backward(&dy, &x, &weight, dx1, dweight1, Some(dbias1), &d, exec).expect("backward runs");
+            for (found, expected) in found.iter().zip([&y, &dx, &dweight, &dbias]) {
+                assert!(difference(found, expected) < 1e-5, "{d:?} {:?}", exec.level());
+            }
+        });
+    }
+
+    #[test]
+    fn literal_loops() {
+        for (n, c, o) in grid([3, 4, 4]) {
+            check::<f64>(n, c, o, (2, 3), 7);
+        }
+        check::<f32>(2, 5, 3, (3, 3), 49);
+        check::<f32>(1, 2, 3, (1, 1), 0);
+        check::<f64>(3, 17, 16, (7, 1), 33);
+    }
+
+    #[test]
+    fn errors() {
+        assert!(
+            Dims::new(&[1, 2, 3], &[1, 2, 1, 1], None).is_err()
+                && Dims::new(&[1, 2, 3, 3], &[1, 2, 0, 1], None).is_err()
+        );
+        assert!(
+            Dims::new(&[1, 2, 3, 3], &[4, 3, 1, 1], None).is_err()
+                && Dims::new(&[1, 2, 3, 3], &[4, 2, 3, 3], Some(&[4])).is_err()
+        );
     }
 }

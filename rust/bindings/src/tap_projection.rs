@@ -1,0 +1,47 @@
+//! tap_projection: arrays in, arrays out.
+
+use numpy::PyUntypedArrayMethods;
+use pyhybrid_kernels::tap_projection::{self, Dims};
+use pyo3::prelude::*;
+
+use crate::arrays::{Array, Input, Output, call, checked, with_dtype};
+
+#[pyfunction]
+#[pyo3(signature = (x, weight, bias))]
+pub fn tap_projection_forward<'py>(
+    py: Python<'py>,
+    x: Array<'py>,
+    weight: Array<'py>,
+    bias: Option<Array<'py>>,
+) -> PyResult<(Array<'py>,)> {
+    let dims = checked(Dims::new(x.shape(), weight.shape(), bias.as_ref().map(|bias| bias.shape())))?;
+    with_dtype!(T of x => {
+        let (x, weight) = (Input::<T>::new("x", &x)?, Input::<T>::new("weight", &weight)?);
+        let bias = Input::<T>::optional("bias", bias.as_ref())?;
+        let mut maps = Output::<T>::empty(py, &dims.output())?;
+        let (x, weight, bias, maps_slice) = (x.slice(), weight.slice(), bias.as_ref().map(Input::slice), maps.slice());
+        call(py, |exec| tap_projection::forward(x, weight, bias, maps_slice, &dims, exec))?;
+        Ok((maps.array(),))
+    })
+}
+
+#[pyfunction]
+#[pyo3(signature = (dmaps, x, weight, bias))]
+pub fn tap_projection_backward<'py>(
+    py: Python<'py>,
+    dmaps: Array<'py>,
+    x: Array<'py>,
+    weight: Array<'py>,
+    bias: Option<Array<'py>>,
+) -> PyResult<(Array<'py>, Array<'py>, Option<Array<'py>>)> {
+    let dims = checked(Dims::new(x.shape(), weight.shape(), bias.as_ref().map(|bias| bias.shape())))?;
+    with_dtype!(T of x => {
+        let (mut dx, mut dweight) = (Output::<T>::like(&x)?, Output::<T>::like(&weight)?);
+        let mut dbias = bias.as_ref().map(Output::<T>::like).transpose()?;
+        let (dmaps, x, weight) = (Input::<T>::new("dmaps", &dmaps)?, Input::<T>::new("x", &x)?, Input::<T>::new("weight", &weight)?);
+        let (dmaps, x, weight) = (dmaps.slice(), x.slice(), weight.slice());
+        let (dx_slice, dweight_slice, dbias_slice) = (dx.slice(), dweight.slice(), dbias.as_mut().map(Output::slice));
+        call(py, |exec| tap_projection::backward(dmaps, x, weight, dx_slice, dweight_slice, dbias_slice, &dims, exec))?;
+        Ok((dx.array(), dweight.array(), dbias.map(Output::array)))
+    })
+}

@@ -1,0 +1,236 @@
+//! dK of a convolution: dy times x with its channels last, where every tap of a pixel is one run of memory.
+
+use std::ops::Range;
+
+use super::Dims;
+use crate::error::Error;
+use crate::exec::{Buffer, Exec, zeros};
+use crate::gemm::{DEPTH, MAX_ROWS, PANEL, PITCH, Panels, Share, Tiles, even, pieces, tile_rows, transpose};
+use crate::lanes::{Isa, Task};
+use crate::planes::product;
+use crate::real::Real;
+
+/// Channels times taps per row of the kernel that a task puts side by side: dy is copied once for all of them.
+const MOST_CHANNELS: usize = 8 * PANEL;
+
+/// Elements of x with channels last, for one task: they stay in the cache while all rows of dy pass.
+const MOST_SLAB: usize = 1 << 16;
+
+/// Multiply-adds of one task: about 20 ms.
+const MOST_WORK: usize = 1 << 29;
+
+/// How the taps of one pixel lie in memory: `strips` runs of memory, in panels.
+#[derive(Clone, Copy)]
+struct Layout {
+    strips: usize,
+    panels: usize,
+}
+
+impl Layout {
+    /// Without dilation the taps (p, 0), (p, 1), … of a pixel follow one another.
+    fn new(channels: usize, d: &Dims) -> Layout {
+        let (strips, len) = if d.dilation.1 == 1 { (d.kernel.0, d.kernel.1 * channels) } else { (d.taps(), channels) };
+        Layout { strips, panels: len.div_ceil(PANEL) }
+    }
+
+    /// Columns of the product.
+    fn columns(&self) -> usize {
+        self.strips * self.panels * PANEL
+    }
+
+    /// Column of the first of so many channels at tap (p, q).
+    fn column(&self, p: usize, q: usize, channels: usize, d: &Dims) -> usize {
+        let (strip, inside) = if d.dilation.1 == 1 { (p, q * channels) } else { (p * d.kernel.1 + q, 0) };
+        strip * self.panels * PANEL + inside
+    }
+}
+
+struct Space<T> {
+    slab: Buffer<T>,
+    a: Buffer<T>,
+    totals: Buffer<T>,
+    starts: Vec<usize>,
+}
+
+/// dweight = Σ_n dy x_pqᵀ                                                                                                          (B2)
+pub fn weight_gradient<T: Real>(dy: &[T], x: &[T], dweight: &mut [T], d: &Dims, exec: &Exec) -> Result<(), Error> {
+    let (inputs, outputs, pixels) = (d.inputs / d.groups, d.outputs / d.groups, d.out_size.0 * d.out_size.1);
+    dweight.fill(T::ZERO);
+    if dweight.is_empty() || pixels == 0 {
+        return Ok(());
+    }
+    let channels_each = inputs.min((MOST_CHANNELS / d.taps()).max(1).next_multiple_of(PANEL));
+    let blocks = d.groups * inputs.div_ceil(channels_each);
+    // A second task for the same channels puts them side by side again, which pays when there are several taps.
+    let wanted = if d.taps() > 1 { 3 * exec.threads() } else { exec.threads() };
+    let parts = wanted.div_ceil(blocks).max(outputs.div_ceil(16 * MAX_ROWS)).min(outputs.div_ceil(2 * MAX_ROWS));
+    let outputs_each = outputs.div_ceil(parts.max(1));
+    let region = Region::new(channels_each, d)?;
+    let layout = Layout::new(channels_each, d);
+    let totals_len = product(&[outputs_each, layout.columns()])?;
+    let per_image = product(&[outputs_each, channels_each, d.taps(), pixels]).unwrap_or(usize::MAX);
+    let images_each = (MOST_WORK / per_image.max(1)).max(1);
+    let space = || {
+        let mut starts = Vec::new();
+        starts.try_reserve_exact(layout.strips * layout.panels).map_err(|_| Error::OutOfMemory)?;
+        Ok(Space { slab: zeros(region.slab + PANEL)?, a: zeros(MAX_ROWS * PITCH)?, totals: zeros(totals_len)?, starts })
+    };
+    for images in pieces(0..d.images, images_each) {
+        let cost = (outputs * d.inputs * d.taps() * pixels / 50).saturating_mul(images.len());
+        let groups = Share::new(dweight, 1, d.outputs, d.depth()).by_rows(outputs);
+        let tasks = groups
+            .flat_map(|group| group.by_columns(channels_each * d.taps()))
+            .flat_map(|part| part.by_rows(outputs_each));
+        exec.for_each_with(cost, tasks, space, |space, mut share| {
+            let (rows, columns) = (share.rows(), share.columns());
+            let group = rows.start / outputs;
+            let channels = columns.start / d.taps()..columns.end / d.taps();
+            let count = channels.len();
+            let layout = Layout::new(count, d);
+            space.totals.fill(T::ZERO);
+            for image in images.clone() {
+                let first = (image * d.groups + group) * inputs;
+                let x = &x[(first + channels.start) * d.size.0 * d.size.1..][..count * d.size.0 * d.size.1];
+                let dy = &dy[(image * d.outputs + rows.start) * pixels..][..rows.len() * pixels];
+                add_image(x, dy, rows.len(), count, &region, &layout, space, d, exec);
+            }
+            let mut to = share.from_column(columns.start);
+            for (r, totals) in rows.zip(space.totals.chunks_exact(layout.columns())) {
+                let to = to.row(r, 0..columns.len());
+                for p in 0..d.kernel.0 {
+                    for q in 0..d.kernel.1 {
+                        let to = to[p * d.kernel.1 + q..].iter_mut().step_by(d.taps());
+                        for (to, &total) in to.zip(&totals[layout.column(p, q, count, d)..][..count]) {
+                            *to += total;
+                        }
+                    }
+                }
+            }
+        })?;
+    }
+    Ok(())
+}
+
+/// The part of an image whose x is held with channels last: `rows` rows and `columns` columns of y.
+struct Region {
+    rows: usize,
+    columns: usize,
+    slab: usize,
+}
+
+impl Region {
+    fn new(channels: usize, d: &Dims) -> Result<Region, Error> {
+        let reach = |extent: usize, axis: fn((usize, usize)) -> usize| {
+            (extent - 1) * axis(d.stride) + (axis(d.kernel) - 1) * axis(d.dilation) + 1
+        };
+        let columns = d.out_size.1.min(DEPTH);
+        let width = product(&[reach(columns, |pair| pair.1), channels])?;
+        let halo = (d.kernel.0 - 1) * d.dilation.0;
+        let rows = (MOST_SLAB / width).saturating_sub(halo) / d.stride.0;
+        let rows = rows.clamp((DEPTH / columns).min(d.out_size.0), d.out_size.0);
+        Ok(Region { rows, columns, slab: product(&[reach(rows, |pair| pair.0), width])? })
+    }
+}
+
+/// Adds the products of one image to the totals, block by block of pixels.
+#[allow(clippy::too_many_arguments)]
+fn add_image<T: Real>(
+    x: &[T],
+    dy: &[T],
+    outputs: usize,
+    channels: usize,
+    region: &Region,
+    layout: &Layout,
+    space: &mut Space<T>,
+    d: &Dims,
+    exec: &Exec,
+) {
+    let pixels = d.out_size.0 * d.out_size.1;
+    for columns in pieces(0..d.out_size.1, region.columns) {
+        let width = (columns.len() - 1) * d.stride.1 + (d.kernel.1 - 1) * d.dilation.1 + 1;
+        for rows in pieces(0..d.out_size.0, region.rows) {
+            let height = (rows.len() - 1) * d.stride.0 + (d.kernel.0 - 1) * d.dilation.0 + 1;
+            let (top, left) = (rows.start * d.stride.0, columns.start * d.stride.1);
+            exec.run(ChannelsLast { x, slab: &mut space.slab, channels, top, left, height, width, d });
+            // A block is a number of whole rows, or a part of one: at most DEPTH pixels.
+            let each = if columns.len() == d.out_size.1 { DEPTH / columns.len() } else { 1 };
+            for block in pieces(rows.clone(), each) {
+                let n = block.len() * columns.len();
+                let corner = (block.start - rows.start) * d.stride.0 * width * channels;
+                space.starts.clear();
+                for strip in 0..layout.strips {
+                    let (p, q) = if d.dilation.1 == 1 { (strip, 0) } else { (strip / d.kernel.1, strip % d.kernel.1) };
+                    let start = corner + (p * d.dilation.0 * width + q * d.dilation.1) * channels;
+                    for panel in 0..layout.panels {
+                        space.starts.push(start + panel * PANEL);
+                    }
+                }
+                let (a_rows, _) = space.a.as_chunks_mut::<PITCH>();
+                let mut totals =
+                    Share::new(&mut space.totals[..outputs * layout.columns()], 1, outputs, layout.columns());
+                for tile in even(outputs, outputs.div_ceil(tile_rows(exec))) {
+                    for (to, r) in a_rows.iter_mut().zip(tile.clone()) {
+                        to[..n].copy_from_slice(&dy[r * pixels + block.start * d.out_size.1 + columns.start..][..n]);
+                    }
+                    let (pitch, jump) = (d.stride.1 * channels, d.stride.0 * width * channels);
+                    exec.run(Tiles {
+                        a: &a_rows[..tile.len()],
+                        depth: n,
+                        b: Panels { data: &space.slab, starts: &space.starts, pitch, run: columns.len(), jump },
+                        c: &mut totals,
+                        row: tile.start,
+                        columns: 0..layout.columns(),
+                        add: true,
+                        bias: None,
+                    });
+                }
+            }
+        }
+    }
+}
+
+/// slab[a, b, c] = xp[c, top + a, left + b] for `height` × `width` padded pixels.
+struct ChannelsLast<'a, T> {
+    x: &'a [T],
+    slab: &'a mut [T],
+    channels: usize,
+    top: usize,
+    left: usize,
+    height: usize,
+    width: usize,
+    d: &'a Dims,
+}
+
+/// The part of `start..start + len` on a padded axis that is not padding, counted from `start`.
+fn inside(start: usize, len: usize, padding: usize, extent: usize) -> Range<usize> {
+    let clip = |at: usize| at.saturating_sub(start).min(len);
+    clip(padding)..clip(padding + extent)
+}
+
+impl<T: Real> Task for ChannelsLast<'_, T> {
+    type Out = ();
+    #[inline(always)]
+    fn run<I: Isa>(self) {
+        let (d, channels) = (self.d, self.channels);
+        let rows = inside(self.top, self.height, d.padding.0, d.size.0);
+        let columns = inside(self.left, self.width, d.padding.1, d.size.1);
+        let row_len = self.width * channels;
+        for (a, row) in self.slab.chunks_exact_mut(row_len).take(self.height).enumerate() {
+            if !rows.contains(&a) || columns.is_empty() {
+                row.fill(T::ZERO);
+                continue;
+            }
+            row[..columns.start * channels].fill(T::ZERO);
+            row[columns.end * channels..].fill(T::ZERO);
+            let from = (self.top + a - d.padding.0) * d.size.1 + self.left + columns.start - d.padding.1;
+            transpose(
+                &self.x[from..],
+                d.size.0 * d.size.1,
+                channels,
+                columns.len(),
+                &mut row[columns.start * channels..],
+                channels,
+            );
+        }
+    }
+}

@@ -1,0 +1,319 @@
+//! Convolution of each channel by itself (groups = C, one or several outputs per channel), NCHW, lanes over pixels.
+//!
+//! * Kernels of 3, 5, 7 or 9 squared at stride and dilation 1 run in register blocks: several rows of y at a time, so that a vector of x
+//!   is loaded once for all taps above one another. Planes of the same channel of several images stand side by side in one wide plane,
+//!   which keeps the lanes of narrow maps busy. All else runs in [`general`].
+//! * The equations are those of `conv2d`; the terms of a sum are added column of taps by column of taps.
+
+use std::ops::Range;
+
+use crate::conv2d::Dims;
+use crate::error::Error;
+use crate::exec::{Buffer, Exec, zeros};
+use crate::gemm::Share;
+use crate::lanes::{Isa, MAX_LANES, Task, V, Vector};
+use crate::planes::product;
+use crate::real::Real;
+
+mod general;
+mod weight_gradient;
+
+pub use weight_gradient::weight_gradient;
+
+/// The size of the kernel if it has a register block.
+fn blocked(d: &Dims) -> Option<usize> {
+    let square = d.kernel.0 == d.kernel.1 && d.stride == (1, 1) && d.dilation == (1, 1);
+    Some(d.kernel.0).filter(|k| square && [3, 5, 7, 9].contains(k))
+}
+
+/// Planes of several images side by side, with zeros between them that serve as padding on both sides.
+#[derive(Clone, Copy)]
+struct Wide {
+    /// Images in one plane.
+    images: usize,
+    /// Distance of two images.
+    pitch: usize,
+    /// Elements of a row, some more than are computed.
+    width: usize,
+    /// Rows of y in a block.
+    block: usize,
+    /// Rows of the padded plane, enough for whole blocks.
+    rows: usize,
+    /// Padding above and on the left.
+    padding: (usize, usize),
+}
+
+impl Wide {
+    /// The layout of padded x, fewest columns of lanes for all images.
+    fn new(d: &Dims) -> Result<Wide, Error> {
+        let pitch = (d.size.1 + d.padding.1).max(d.out_size.1);
+        let columns =
+            |images: usize| if images == 0 { 0 } else { ((images - 1) * pitch + d.out_size.1).div_ceil(MAX_LANES) };
+        let most = (512 / pitch).clamp(1, d.images.max(1));
+        let images = (1..=most).min_by_key(|&n| d.images / n * columns(n) + columns(d.images % n)).unwrap_or(1);
+        let block = if d.out_size.0.next_multiple_of(7) <= d.out_size.0.next_multiple_of(4) { 7 } else { 4 };
+        let width = (images * pitch + d.padding.1 + d.kernel.1 + 2 * MAX_LANES).next_multiple_of(MAX_LANES);
+        let rows = d.out_size.0.next_multiple_of(block) + d.kernel.0 - 1;
+        product(&[rows.max(d.size.0 + 2 * d.padding.0), width])?;
+        Ok(Wide { images, pitch, width, block, rows, padding: d.padding })
+    }
+
+    /// The layout of dy beside that of x: no padding.
+    fn of_output(&self) -> Wide {
+        Wide { padding: (0, 0), ..*self }
+    }
+
+    fn zeros<T: Real>(&self) -> Result<Buffer<T>, Error> {
+        zeros(self.rows * self.width)
+    }
+
+    /// Columns that `images` images of y need.
+    fn columns(&self, images: usize, d: &Dims) -> usize {
+        (images - 1) * self.pitch + d.out_size.1
+    }
+
+    /// The plane of one channel at the start of `x` (height × width; x may go on) into the wide plane as image `slot`, with zeros after its
+    /// rows, which may cover the beginning of the next image: place the images in order. Other borders must be zero already.
+    #[inline(always)]
+    fn place<T: Real, I: Isa>(&self, x: &[T], (height, width): (usize, usize), slot: usize, wide: &mut [T]) {
+        let (lanes, zero) = (V::<T, I>::LANES, V::<T, I>::zero());
+        let mut row = self.padding.0 * self.width + self.padding.1 + slot * self.pitch;
+        let mut from = 0;
+        for _ in 0..height {
+            let (mut k, end) = (from, from + width);
+            let mut to = row;
+            while k < end {
+                let n = lanes.min(end - k);
+                let v =
+                    if k + lanes <= x.len() { V::<T, I>::load(&x[k..]) } else { V::<T, I>::load_partial(&x[k..], n) };
+                v.keep(n, zero).store(&mut wide[to..]);
+                (k, to) = (k + lanes, to + lanes);
+            }
+            (from, row) = (end, row + self.width);
+        }
+    }
+}
+
+pub fn forward<T: Real>(
+    x: &[T],
+    weight: &[T],
+    bias: Option<&[T]>,
+    y: &mut [T],
+    d: &Dims,
+    exec: &Exec,
+) -> Result<(), Error> {
+    let (plane, taps, each) = (d.out_size.0 * d.out_size.1, d.taps(), d.outputs / d.groups);
+    if y.is_empty() {
+        return Ok(());
+    }
+    if blocked(d).is_none() {
+        return general::forward(x, weight, bias, y, d, exec);
+    }
+    let wide = Wide::new(d)?;
+    let cost = (taps / 32 + 1) * plane;
+    let channels = Exec::batch(cost * each * wide.images);
+    let tasks = Share::new(y, d.images, d.outputs, plane)
+        .by_columns(wide.images * plane)
+        .flat_map(|part| part.by_rows(channels * each));
+    let space = || Ok((wide.zeros()?, zeros(wide.block * wide.width)?));
+    exec.for_each_with(cost * d.images * d.outputs, tasks, space, |(xp, yp), share| {
+        exec.run(Forward { x, weight, bias, share, xp, yp, wide: &wide, d });
+    })
+}
+
+struct Forward<'a, 'b, T> {
+    x: &'a [T],
+    weight: &'a [T],
+    bias: Option<&'a [T]>,
+    share: Share<'b, T>,
+    xp: &'a mut [T],
+    yp: &'a mut [T],
+    wide: &'a Wide,
+    d: &'a Dims,
+}
+
+impl<T: Real> Task for Forward<'_, '_, T> {
+    type Out = ();
+    #[inline(always)]
+    fn run<I: Isa>(self) {
+        macro_rules! sizes {
+            ($($k:literal)*) => {
+                match (self.d.kernel.0, self.wide.block) {
+                    $(($k, 7) => self.channels::<I, $k, 7>(),)*
+                    $(($k, _) => self.channels::<I, $k, 4>(),)*
+                    _ => {}
+                }
+            };
+        }
+        sizes!(3 5 7 9)
+    }
+}
+
+impl<T: Real> Forward<'_, '_, T> {
+    #[inline(always)]
+    fn channels<I: Isa, const K: usize, const R: usize>(mut self) {
+        let (d, wide) = (self.d, self.wide);
+        let (plane, in_plane, each) = (d.out_size.0 * d.out_size.1, d.size.0 * d.size.1, d.outputs / d.groups);
+        let images = self.share.columns().start / plane..self.share.columns().end / plane;
+        let columns = wide.columns(images.len(), d);
+        for o in self.share.rows() {
+            if o % each == 0 {
+                for (slot, n) in images.clone().enumerate() {
+                    let x = &self.x[(n * d.inputs + o / each) * in_plane..];
+                    wide.place::<T, I>(x, d.size, slot, self.xp); // (F1)
+                }
+            }
+            let weight = &self.weight[o * K * K..][..K * K];
+            for top in (0..d.out_size.0).step_by(R) {
+                rows::<T, I, K, R>(&self.xp[top * wide.width..], weight, self.yp, wide.width, columns);
+                for (slot, n) in images.clone().enumerate() {
+                    let mut to = self.share.from_column(n * plane + top * d.out_size.1);
+                    let rest = (d.out_size.0 - top) * d.out_size.1;
+                    let from = &self.yp[slot * wide.pitch..];
+                    finish::<T, I>(
+                        from,
+                        wide.width,
+                        self.bias.map(|bias| bias[o]),
+                        R,
+                        d.out_size.1,
+                        to.row(o, 0..rest),
+                    ); // (F4)
+                }
+            }
+        }
+    }
+}
+
+/// `rows` rows of y, or as many as it has, = those of x + bias. A vector may reach into the next row, which is written after it.
+#[inline(always)]
+fn finish<T: Real, I: Isa>(x: &[T], pitch: usize, bias: Option<T>, rows: usize, width: usize, y: &mut [T]) {
+    let (lanes, value) = (V::<T, I>::LANES, V::<T, I>::splat(bias.unwrap_or(T::ZERO)));
+    for i in 0..rows.min(y.len() / width) {
+        let mut j = 0;
+        while j < width {
+            let v = V::<T, I>::load(&x[i * pitch + j..]);
+            let v = if bias.is_some() { v + value } else { v };
+            let to = &mut y[i * width + j..];
+            if lanes <= to.len() {
+                v.store(to)
+            } else {
+                v.store_partial(to, to.len())
+            }
+            j += lanes;
+        }
+    }
+}
+
+/// R rows of y from the rows of `x` on, for columns 0..columns and some more.
+#[inline(always)]
+fn rows<T: Real, I: Isa, const K: usize, const R: usize>(
+    x: &[T],
+    weight: &[T],
+    y: &mut [T],
+    width: usize,
+    columns: usize,
+) {
+    let lanes = V::<T, I>::LANES;
+    let mut j = 0;
+    while j < columns {
+        if I::REGISTERS >= 32 && j + lanes < columns {
+            block::<T, I, K, R, 2>(&x[j..], weight, &mut y[j..], width);
+            j += 2 * lanes;
+        } else {
+            block::<T, I, K, R, 1>(&x[j..], weight, &mut y[j..], width);
+            j += lanes;
+        }
+    }
+}
+
+/// Rows of x that the largest block reads.
+const MAX_ROWS: usize = 7 + 9 - 1;
+
+/// Repeats a statement with a literal index, where a loop would not be unrolled.
+macro_rules! unroll {
+    ($step:ident) => {
+        $step!(0);
+        $step!(1);
+        $step!(2);
+        $step!(3);
+        $step!(4);
+        $step!(5);
+        $step!(6);
+        $step!(7);
+        $step!(8);
+        $step!(9);
+        $step!(10);
+        $step!(11);
+        $step!(12);
+        $step!(13);
+        $step!(14);
+    };
+}
+use unroll;
+
+/// R rows by N vectors of y = Σ_q Σ_p weight[p, q]·x[i + p, j + q]                                                             (F2) (F3)
+#[inline(always)]
+fn block<T: Real, I: Isa, const K: usize, const R: usize, const N: usize>(
+    x: &[T],
+    weight: &[T],
+    y: &mut [T],
+    width: usize,
+) {
+    let lanes = V::<T, I>::LANES;
+    let x: [&[T]; MAX_ROWS] =
+        std::array::from_fn(|r| if r < R + K - 1 { &x[r * width..][..N * lanes + K - 1] } else { &[] });
+    let mut sums = [[V::<T, I>::zero(); N]; R];
+    for q in 0..weight.len() / K {
+        let mut column = [V::<T, I>::zero(); K];
+        for p in 0..K {
+            column[p] = V::<T, I>::splat(weight[p * K + q]);
+        }
+        macro_rules! step {
+            ($r:literal) => {
+                if $r < R + K - 1 {
+                    let row = &x[$r][q..q + N * lanes];
+                    let mut v = [V::<T, I>::zero(); N];
+                    for l in 0..N {
+                        v[l] = V::<T, I>::load(&row[l * lanes..]);
+                    }
+                    for p in 0..K {
+                        if $r >= p && $r - p < R {
+                            for l in 0..N {
+                                sums[$r - p][l] = column[p].mul_add(v[l], sums[$r - p][l]);
+                            }
+                        }
+                    }
+                }
+            };
+        }
+        unroll!(step);
+    }
+    for i in 0..R {
+        for l in 0..N {
+            sums[i][l].store(&mut y[i * width + l * lanes..]);
+        }
+    }
+}
+
+/// dx, which is a convolution of dy with the mirrored kernel where the weights are finite.
+pub fn input_gradient<T: Real>(dy: &[T], weight: &[T], dx: &mut [T], d: &Dims, exec: &Exec) -> Result<(), Error> {
+    let taps = d.taps();
+    if let Some(mirror) = d.mirror()
+        && d.outputs == d.groups
+        && blocked(d).is_some()
+        && weight.iter().all(|&w| w * T::ZERO == T::ZERO)
+    {
+        let mut mirrored = zeros(weight.len())?;
+        for (to, from) in mirrored.chunks_exact_mut(taps).zip(weight.chunks_exact(taps)) {
+            to.copy_from_slice(from);
+            to.reverse();
+        }
+        return forward(dy, &mirrored, None, dx, &mirror, exec); // (B3) (B4)
+    }
+    general::input_gradient(dy, weight, dx, d, exec)
+}
+
+/// Images of group `at` of a wide plane.
+fn images(at: usize, wide: &Wide, d: &Dims) -> Range<usize> {
+    at * wide.images..((at + 1) * wide.images).min(d.images)
+}
