@@ -31,7 +31,7 @@ def run(options: argparse.Namespace) -> int:
     trace = stepper.trace_operator(operator, [*arrays.values()], config, depth=options.depth)
     if options.html is None:
         try:
-            stepper.print_trace(trace, only=options.only, plain=options.plain or None)
+            stepper.print_trace(trace, only=options.only, plain=options.plain)
         except KeyError as unknown:
             raise UsageError(str(unknown.args[0])) from None
         return 0

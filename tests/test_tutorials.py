@@ -1,0 +1,258 @@
+"""The lessons run from top to bottom, their exercises can be failed and solved, and the index says what they say of themselves."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+import pyhybrid
+from pyhybrid.cli import main
+from pyhybrid.commands import lab
+from pyhybrid.errors import UsageError
+
+nbformat = pytest.importorskip("nbformat")
+FOLDER = Path(__file__).parents[1] / "tutorials"
+LESSONS = sorted(FOLDER.glob("*.ipynb"))
+INDEX = FOLDER / "README.md"
+LINES, COLUMNS, SECONDS = 15, 100, 60
+EXERCISE = ("exercise", "grade", "solution")
+FIELDS = {"lesson": int, "statement": str, "paper": str, "equations": list, "operators": list, "minutes": int, "difficulty": str,
+          "prerequisites": list}
+
+every_lesson = pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
+
+
+def read(path):
+    return nbformat.read(path, as_version=4)
+
+
+def code_cells(path):
+    """(number, cell) of the code cells, numbered over all cells from 1."""
+    return [(number, cell) for number, cell in enumerate(read(path).cells, 1) if cell.cell_type == "code"]
+
+
+def tags(cell):
+    return [tag for tag in cell.metadata.get("tags", []) if tag in EXERCISE]
+
+
+def exercises(path):
+    """The cells (exercise, grade, solution) of each exercise, in order."""
+    tagged = [cell for _, cell in code_cells(path) if tags(cell)]
+    return [tagged[n : n + 3] for n in range(0, len(tagged), 3)]
+
+
+def defined(source):
+    """Names of the functions and classes that a piece of source defines at its top level, named lambdas included."""
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            yield node.name
+        elif isinstance(node, ast.Assign) and isinstance(node.value, ast.Lambda):
+            yield from (target.id for target in node.targets if isinstance(target, ast.Name))
+
+
+def in_package():
+    """What the package defines at the top level of its modules, and the modules' own names."""
+    names = set()
+    for path in Path(pyhybrid.__file__).parent.rglob("*.py"):
+        names |= {path.stem, *defined(path.read_text("utf-8"))}
+    return names
+
+
+# Running.
+
+
+def prepared(path):
+    """The notebook as it is run here: every stub must be graded as wrong, then the solution takes its place and must be accepted."""
+    notebook = read(path)
+    grade, cells = None, []
+    for cell in notebook.cells:
+        cells.append(cell)
+        if tags(cell) == ["grade"]:
+            grade = cell.source
+            cell.source += "\nassert not verdict.passed, 'the stub was accepted: this exercise grades nothing'"
+        elif tags(cell) == ["solution"]:
+            accepted = f"{grade}\nassert verdict.passed, 'the solution was not accepted'"
+            cells.append(nbformat.v4.new_code_cell(accepted))
+    cells.append(nbformat.v4.new_code_cell("import time\nprint(time.process_time())"))
+    notebook.cells = cells
+    return notebook
+
+
+def execute(notebook, folder):
+    """Run all cells in a fresh kernel; waits long, for the limit is on processor time and the machine may be busy."""
+    nbclient = pytest.importorskip("nbclient")
+    where = {"metadata": {"path": str(folder)}}
+    nbclient.NotebookClient(notebook, timeout=20 * SECONDS, startup_timeout=5 * SECONDS, kernel_name="python3", resources=where).execute()
+
+
+def failure(path, notebook):
+    """Cell number, source and traceback of the cell that failed."""
+    for number, cell in enumerate(notebook.cells, 1):
+        for output in cell.get("outputs", []):
+            if output.output_type == "error":
+                traceback = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(output.traceback))
+                return f"{path.name}, cell {number}:\n\n{cell.source}\n\n{traceback}"
+    return f"{path.name}: the kernel stopped"
+
+
+@every_lesson
+def test_lesson_runs_from_top_to_bottom(path, tmp_path):
+    nbclient = pytest.importorskip("nbclient")
+    pytest.importorskip("matplotlib")
+    notebook = prepared(path)
+    try:
+        execute(notebook, tmp_path)
+    except (nbclient.exceptions.CellExecutionError, nbclient.exceptions.DeadKernelError):
+        pytest.fail(failure(path, notebook), pytrace=False)
+    seconds = float(notebook.cells[-1].outputs[0].text)
+    assert seconds < SECONDS, f"{path.name} took {seconds:.0f} s of processor time"
+    assert not list(tmp_path.iterdir()), "a lesson leaves files behind"
+
+
+def test_a_failing_cell_is_reported_with_number_source_and_traceback(tmp_path):
+    nbclient = pytest.importorskip("nbclient")
+    cells = [nbformat.v4.new_markdown_cell("text"), nbformat.v4.new_code_cell("lesson = 1\n1 / (lesson - 1)")]
+    notebook = nbformat.v4.new_notebook(cells=cells)
+    with pytest.raises(nbclient.exceptions.CellExecutionError):
+        execute(notebook, tmp_path)
+    told = failure(Path("some.ipynb"), notebook)
+    assert "some.ipynb, cell 2" in told
+    assert "1 / (lesson - 1)" in told
+    assert "ZeroDivisionError" in told and "\x1b" not in told
+
+
+# Form.
+
+
+def test_there_are_lessons():
+    assert len(LESSONS) >= 3
+
+
+@every_lesson
+def test_stored_without_outputs(path):
+    for number, cell in code_cells(path):
+        assert not cell.outputs and cell.execution_count is None, f"cell {number} is stored with its output"
+
+
+@every_lesson
+def test_cells_are_short(path):
+    for number, cell in code_cells(path):
+        lines = cell.source.splitlines()
+        assert len(lines) <= LINES, f"cell {number} has {len(lines)} lines"
+        assert max(map(len, lines)) <= COLUMNS, f"cell {number} has a line of {max(map(len, lines))} columns"
+
+
+@every_lesson
+def test_exercises_come_with_grade_and_folded_solution(path):
+    cells = [cell for _, cell in code_cells(path)]
+    tagged = [n for n, cell in enumerate(cells) if tags(cell)]
+    assert tagged == [n for start in tagged[::3] for n in range(start, start + 3)], "exercise, grade and solution follow each other"
+    assert [tags(cells[n]) for n in tagged] == [[tag] for tag in EXERCISE] * (len(tagged) // 3)
+    assert len(tagged) // 3 >= 2, "a lesson has at least two exercises"
+    for exercise, grade, solution in exercises(path):
+        (name,) = defined(exercise.source)
+        assert [*defined(solution.source)] == [name]
+        assert f"verdict = check.grade({name}," in grade.source
+        assert solution.metadata.get("jupyter", {}).get("source_hidden") is True, "the solution is folded"
+
+
+@every_lesson
+def test_nothing_is_defined_that_the_package_defines(path):
+    names = in_package()
+    for number, cell in code_cells(path):
+        assert not names & {*defined(cell.source)}, f"cell {number}"
+
+
+@every_lesson
+def test_seeds_are_fixed(path):
+    for number, cell in code_cells(path):
+        for node in ast.walk(ast.parse(cell.source)):
+            if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("default_rng"):
+                assert node.args, f"cell {number}: default_rng() without a seed"
+            if isinstance(node, ast.Attribute) and ast.unparse(node.value).endswith("np.random"):
+                assert node.attr == "default_rng", f"cell {number}: the global random state"
+
+
+@every_lesson
+def test_first_cell_says_what_the_lesson_is(path):
+    notebook = read(path)
+    first, about = notebook.cells[0], notebook.metadata["pyhybrid"]
+    assert first.cell_type == "markdown"
+    parts = (f"# {about['lesson']}. ", "**Claim.**", "$$", "**After this lesson you can**", f"*{about['minutes']} minutes.", "You need:")
+    for part in (*parts, about["paper"]):
+        assert part in first.source, f"the first cell lacks {part!r}"
+
+
+@every_lesson
+def test_links_lead_somewhere(path):
+    for cell in read(path).cells:
+        if cell.cell_type == "markdown":
+            for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", cell.source):
+                assert (FOLDER / target).exists(), target
+
+
+# The index.
+
+
+@every_lesson
+def test_metadata_is_complete(path):
+    about = read(path).metadata["pyhybrid"]
+    assert {name: type(value) for name, value in about.items()} == FIELDS
+    assert path.name.startswith(f"{about['lesson']:02}_")
+    assert all((Path(pyhybrid.__file__).parent / "ops" / f"{name}.py").exists() for name in about["operators"])
+
+
+def test_lessons_are_numbered_from_one():
+    assert [read(path).metadata["pyhybrid"]["lesson"] for path in LESSONS] == [*range(1, len(LESSONS) + 1)]
+
+
+def test_index_lists_the_lessons_as_they_describe_themselves():
+    listed = re.findall(r"^\| \d.*$", INDEX.read_text("utf-8"), re.MULTILINE)
+    expected = []
+    for path in LESSONS:
+        about = read(path).metadata["pyhybrid"]
+        paper = ", ".join([about["paper"], *about["equations"]])
+        cells = (about["lesson"], f"[{about['statement']}]({path.name})", about["minutes"], about["difficulty"],
+                 ", ".join(about["prerequisites"]), paper)
+        expected.append(f"| {' | '.join(map(str, cells))} |")
+    assert listed == expected
+
+
+# pyhybrid lab.
+
+
+def test_lab_finds_the_lessons_of_this_clone(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert lab.tutorials(None).samefile(FOLDER)
+    assert lab.tutorials(FOLDER) == FOLDER
+
+
+@pytest.mark.parametrize("make", [True, False], ids=["empty", "absent"])
+def test_lab_refuses_a_folder_without_notebooks(tmp_path, make, capsys):
+    pytest.importorskip("jupyterlab")
+    folder = tmp_path / "lessons"
+    if make:
+        folder.mkdir()
+    with pytest.raises(UsageError, match="no notebooks in"):
+        lab.tutorials(folder)
+    assert main(["lab", "--dir", str(folder)]) == 2
+    assert str(folder) in capsys.readouterr().err
+
+
+def test_lab_opens_jupyterlab_on_the_lessons(monkeypatch):
+    pytest.importorskip("jupyterlab")
+    called = []
+    monkeypatch.setattr(subprocess, "call", lambda command: called.append(command) or 0)
+    assert main(["lab", "--dir", str(FOLDER), "--no-browser"]) == 0
+    (command,) = called
+    assert command[1:] == ["-m", "jupyterlab", f"--notebook-dir={FOLDER}", "--no-browser"]
+
+
+def test_lab_without_jupyterlab_says_how_to_install_it(monkeypatch, capsys):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert main(["lab", "--dir", str(FOLDER)]) == 2
+    assert "pip install 'pyhybrid[tutorials]'" in capsys.readouterr().err
