@@ -35,7 +35,8 @@ impl<'py> Given<'py> {
     }
 
     fn inputs<T: numpy::Element>(&self) -> PyResult<Inputs<'py, T>> {
-        let required = REQUIRED.iter().zip(&self.required).map(|(name, x)| Input::new(name, x)).collect::<PyResult<_>>()?;
+        let required =
+            REQUIRED.iter().zip(&self.required).map(|(name, x)| Input::new(name, x)).collect::<PyResult<_>>()?;
         let optional = OPTIONAL.iter().zip(&self.optional).map(|(name, x)| Input::optional(name, x.as_ref()));
         Ok(Inputs { required, optional: optional.collect::<PyResult<_>>()? })
     }

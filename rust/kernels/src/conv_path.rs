@@ -15,10 +15,10 @@
 
 use crate::error::{Error, require};
 use crate::exec::{Buffer, Exec, zeros};
-use crate::pieces::pieces;
+use crate::pieces::{pieces, reserved};
 use crate::planes::{product, require_len};
 use crate::real::Real;
-use crate::shift_conv::grid::{Grid, reserved};
+use crate::shift_conv::grid::Grid;
 use crate::shift_conv::group::{Convolution, Scratch};
 use crate::tap_sum::{TapSums, Taps, pack};
 

@@ -14,12 +14,17 @@ pub fn pieces<T>(
         return Ok(Vec::new());
     }
     let count = data.len() / plane * plane.div_ceil(piece);
-    let (mut in_memory, mut ordered) = (Vec::new(), Vec::new());
-    in_memory.try_reserve_exact(count).map_err(|_| Error::OutOfMemory)?;
-    ordered.try_reserve_exact(count).map_err(|_| Error::OutOfMemory)?;
+    let (mut in_memory, mut ordered) = (reserved(count)?, reserved(count)?);
     in_memory.extend(data.chunks_mut(plane).flat_map(|plane| plane.chunks_mut(piece)).map(Some));
     ordered.extend(order.filter_map(|index| in_memory[index].take()));
     Ok(ordered)
+}
+
+/// An empty list with room for `len` entries.
+pub fn reserved<E>(len: usize) -> Result<Vec<E>, Error> {
+    let mut list = Vec::new();
+    list.try_reserve_exact(len).map_err(|_| Error::OutOfMemory)?;
+    Ok(list)
 }
 
 #[cfg(test)]

@@ -5,15 +5,19 @@
 //! Backward     (B1) dg = dy placed on the stride grid, zeros elsewhere    (B2) dmaps[m] = Shift(dg, ch−p, cw−q)
 //! Constraints  (C1) maps is (N, kh·kw, O, H, W), one map per tap of kernel_size
 //!
-//! Nothing is multiplied: one pass over the maps, each pixel summed in a register in the order of the taps.
+//! One pass over the maps, each pixel summed in a register in the order of the taps; `tap_sum` multiplies by one, which is exact.
 
 use std::ops::Range;
 
 use crate::error::{Error, require};
-use crate::exec::Exec;
-use crate::lanes::{Isa, MAX_LANES, Task, V, Vector};
+use crate::exec::{Exec, zeros};
+use crate::pieces::reserved;
 use crate::planes::{product, require_len};
 use crate::real::Real;
+use crate::tap_sum::{TapSums, Taps};
+
+#[cfg(test)]
+mod tests;
 
 #[derive(Clone, Copy, Debug)]
 pub struct Dims {
@@ -83,92 +87,94 @@ pub fn forward<T: Real>(maps: &[T], y: &mut [T], d: &Dims, exec: &Exec) -> Resul
     if d.y_len == 0 {
         return Ok(());
     }
-    let (y_plane, planes) = (d.out.0 * d.out.1, Exec::batch(d.plane() * d.taps() / 4));
+    let bands = bands(d)?;
+    let mut ones = zeros(d.taps())?;
+    ones.fill(T::ONE);
+    let (y_plane, planes) = (d.out.0 * d.out.1, Exec::batch(d.plane() * d.taps() / 8));
     let tasks = y.chunks_mut(planes * y_plane).enumerate();
     exec.for_each(d.maps_len / 4, tasks, |(task, y)| {
         for (index, y) in y.chunks_exact_mut(y_plane).enumerate() {
             let (image, o) = ((task * planes + index) / d.outputs, (task * planes + index) % d.outputs);
-            let first = image * d.outputs * d.taps() + o * d.output_step;
-            exec.run(SumPlane { maps: &maps[first * d.plane()..], y, d });
+            let maps = &maps[(image * d.outputs * d.taps() + o * d.output_step) * d.plane()..];
+            for band in &bands {
+                band.run(maps, &ones, y, d, exec); // (F1) (F2)
+            }
         }
     })
 }
 
-/// One output plane; `maps` starts at its first map.
-struct SumPlane<'a, T> {
-    maps: &'a [T],
-    y: &'a mut [T],
-    d: &'a Dims,
+/// Output rows that read the same kernel rows.
+struct Band {
+    rows: Range<usize>,
+    taps: Range<usize>,
+    /// With stride 1: where each tap of the first pixel lies, from the columns that read inside the image on.
+    table: Vec<(usize, usize)>,
 }
 
-impl<T: Real> Task for SumPlane<'_, T> {
-    type Out = ();
-
-    #[inline(always)]
-    fn run<I: Isa>(self) {
-        let (d, lanes, (rows, columns), (kh, kw)) = (self.d, V::<T, I>::LANES, self.d.out, self.d.kernel);
-        let step = d.map_step * d.plane();
-        for i in 0..rows {
-            let taps = tap_range(i * d.stride.0, kh, d.size.0);
-            let y_row = &mut self.y[i * columns..][..columns];
-            let mut j = 0;
-            while j < columns {
-                let mut sum = V::<T, I>::zero();
-                for p in taps.start..taps.end {
-                    let row = (i * d.stride.0 + p - kh / 2) * d.size.1;
-                    for q in 0..kw {
-                        let plane = &self.maps[(p * kw + q) * step..][..d.plane()];
-                        let start = (j * d.stride.1 + q) as isize - (kw / 2) as isize;
-                        sum = sum + load_columns::<T, I>(plane, row, start, d); // (F1) (F2)
-                    }
-                }
-                let n = (columns - j).min(lanes);
-                sum.store_partial(&mut y_row[j..], n);
-                j += n;
+fn bands(d: &Dims) -> Result<Vec<Band>, Error> {
+    let mut bands: Vec<Band> = Vec::new();
+    for i in 0..d.out.0 {
+        let taps = tap_range(i * d.stride.0, d.kernel.0, d.size.0);
+        match bands.last_mut() {
+            Some(band) if band.taps == taps => band.rows.end = i + 1,
+            _ => {
+                bands.try_reserve(1).map_err(|_| Error::OutOfMemory)?;
+                bands.push(Band { rows: i..i + 1, taps, table: Vec::new() });
             }
         }
     }
+    if d.stride == (1, 1) && d.size.1 >= d.kernel.1 {
+        for band in &mut bands {
+            let taps = band.taps.len() * d.kernel.1;
+            band.table = reserved(taps)?;
+            for p in band.taps.clone() {
+                let row = (band.rows.start + p - d.kernel.0 / 2) * d.size.1;
+                let tap = |q| (0, (p * d.kernel.1 + q) * d.map_step * d.plane() + row + q);
+                band.table.extend((0..d.kernel.1).map(tap));
+            }
+        }
+    }
+    Ok(bands)
 }
 
-/// Taps p for which row `i + p − ⌊kernel/2⌋` lies in the image.
+impl Band {
+    /// Rows of one output plane; `maps` starts at its first map.
+    fn run<T: Real>(&self, maps: &[T], ones: &[T], y: &mut [T], d: &Dims, exec: &Exec) {
+        let (width, lefts) = (d.out.1, d.kernel.1 / 2);
+        let mut inside = 0..0;
+        if !self.table.is_empty() {
+            // The rows as one long row, in which a column further is an element further; then the columns at the edges again.
+            inside = lefts..width - (d.kernel.1 - 1 - lefts);
+            let (start, end) = (self.rows.start * width + inside.start, (self.rows.end - 1) * width + inside.end);
+            let (taps, weight) = (Taps::of(maps, &self.table), &ones[..self.table.len()]);
+            let sums = TapSums { taps, weight, bias: None, outputs: 1, len: end - start, add: false };
+            sums.run([&mut y[start..end]].into_iter(), exec);
+        }
+        for i in self.rows.clone() {
+            let y = &mut y[i * width..][..width];
+            for j in (0..inside.start).chain(inside.end..width) {
+                y[j] = self.pixel(maps, (i, j), d);
+            }
+        }
+    }
+
+    fn pixel<T: Real>(&self, maps: &[T], (i, j): (usize, usize), d: &Dims) -> T {
+        let mut sum = T::ZERO;
+        for p in self.taps.clone() {
+            let row = (i * d.stride.0 + p - d.kernel.0 / 2) * d.size.1;
+            for q in tap_range(j * d.stride.1, d.kernel.1, d.size.1) {
+                let map = (p * d.kernel.1 + q) * d.map_step * d.plane();
+                sum += maps[map + row + j * d.stride.1 + q - d.kernel.1 / 2];
+            }
+        }
+        sum
+    }
+}
+
+/// Taps p for which `i + p − ⌊kernel/2⌋` lies in the image.
 fn tap_range(i: usize, kernel: usize, len: usize) -> Range<usize> {
     let centre = kernel / 2;
     centre.saturating_sub(i)..kernel.min((len + centre).saturating_sub(i))
-}
-
-/// Columns start, start + sw, … of the row at `row`, zeros outside.
-#[inline(always)]
-fn load_columns<T: Real, I: Isa>(plane: &[T], row: usize, start: isize, d: &Dims) -> V<T, I> {
-    let (lanes, width) = (V::<T, I>::LANES, d.size.1);
-    if d.stride.1 == 1 && start >= 0 {
-        let left = width.saturating_sub(start as usize);
-        return if left >= lanes {
-            V::<T, I>::load(&plane[row + start as usize..])
-        } else {
-            V::<T, I>::load_partial(&plane[row + width - left..], left)
-        };
-    }
-    let outside = start.min(0).unsigned_abs();
-    if d.stride.1 == 1 && outside <= row && row - outside + lanes <= plane.len() {
-        // The elements before the row end the one above it; they are dropped.
-        let loaded = V::<T, I>::load(&plane[row - outside..]).keep((width + outside).min(lanes), V::<T, I>::zero());
-        return V::<T, I>::zero().keep(outside.min(lanes), loaded);
-    }
-    V::<T, I>::load(&gather(&plane[row..][..width], start, d.stride.1))
-}
-
-/// Elements start, start + step, … of a row, zeros outside.
-#[inline(never)]
-fn gather<T: Real>(row: &[T], start: isize, step: usize) -> [T; MAX_LANES] {
-    let mut values = [T::ZERO; MAX_LANES];
-    let first = start.min(0).unsigned_abs().div_ceil(step);
-    let column = start.wrapping_add_unsigned(first.saturating_mul(step));
-    if let Some(row) = usize::try_from(column).ok().and_then(|column| row.get(column..)) {
-        for (value, &x) in values.iter_mut().skip(first).zip(row.iter().step_by(step)) {
-            *value = x;
-        }
-    }
-    values
 }
 
 pub fn backward<T: Real>(dy: &[T], dmaps: &mut [T], d: &Dims, exec: &Exec) -> Result<(), Error> {
@@ -210,104 +216,5 @@ fn spread_plane<T: Real>(dy: &[T], dmap: &mut [T], (p, q): (usize, usize), d: &D
                 *x = g;
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::testing::{each_exec, grid, random, unwritten};
-
-    type Pair = (usize, usize);
-
-    /// The sums written as loops; integers and their halves are exact, so results must be equal.
-    fn naive<T: Real>(
-        maps: &[T],
-        dy: &[T],
-        [images, outputs]: [usize; 2],
-        (h, w): Pair,
-        k: Pair,
-        s: Pair,
-    ) -> [Vec<T>; 2] {
-        let (ho, wo) = (h.div_ceil(s.0), w.div_ceil(s.1));
-        let (mut y, mut dmaps) = (vec![T::ZERO; images * outputs * ho * wo], vec![T::ZERO; maps.len()]);
-        for (plane, i, j) in grid([images * outputs, ho, wo]) {
-            let (n, o, at) = (plane / outputs, plane % outputs, (plane * ho + i) * wo + j);
-            for (m, p, q) in grid([1, k.0, k.1]).map(|(_, p, q)| (p * k.1 + q, p, q)) {
-                let (a, b) = ((i * s.0 + p).wrapping_sub(k.0 / 2), (j * s.1 + q).wrapping_sub(k.1 / 2));
-                if a < h && b < w {
-                    let from = (((n * k.0 * k.1 + m) * outputs + o) * h + a) * w + b;
-                    y[at] += maps[from];
-                    dmaps[from] += dy[at];
-                }
-            }
-        }
-        [y, dmaps]
-    }
-
-    fn check<T: Real>(planes: [usize; 2], size: Pair, k: Pair, s: Pair) {
-        let shape = [planes[0], k.0 * k.1, planes[1], size.0, size.1];
-        let d = Dims::new(&shape, k, s).unwrap();
-        let (mut maps, dy) = (random::<T>(d.maps_len, 1), random::<T>(d.y_len, 2));
-        if let Some(x) = maps.last_mut() {
-            *x = T::NEG_INFINITY; // seen only where it is read
-        }
-        let [y_expected, dmaps_expected] = naive(&maps, &dy, planes, size, k, s);
-        each_exec(|exec| {
-            let (mut y, mut dmaps) = (unwritten::<T>(d.y_len), unwritten::<T>(d.maps_len));
-            forward(&maps, &mut y, &d, exec).unwrap();
-            backward(&dy, &mut dmaps, &d, exec).unwrap();
-            assert!(y == y_expected && dmaps == dmaps_expected, "{shape:?} {k:?} {s:?}");
-        });
-    }
-
-    #[test]
-    fn standard() {
-        for (h, w, k) in grid([6, 21, 5]) {
-            check::<f32>([2, 3], (h, w), (k + 1, 3), (1, 1));
-        }
-        for (sh, sw, k) in grid([3, 3, 6]) {
-            check::<f64>([1, 2], (7, 38), (2, k + 1), (sh + 1, sw + 1));
-            check::<f32>([2, 1], (4, 70), (k + 1, 4), (sh + 1, sw + 1));
-        }
-        check::<f32>([2, 0], (3, 3), (3, 3), (1, 1));
-        check::<f32>([0, 2], (3, 3), (3, 3), (1, 1));
-        check::<f32>([3, 5], (33, 70), (3, 3), (1, 1));
-        check::<f64>([1, 1], (2, 3), (9, 9), (1, 50));
-    }
-
-    #[test]
-    fn grouped_layout() {
-        let (k, size) = ((3, 3), (5, 6));
-        let (d, grouped) = (Dims::new(&[2, 9, 3, 5, 6], k, (1, 2)), Dims::grouped(&[2, 3, 9, 5, 6], k, (1, 2)));
-        let (d, grouped, plane) = (d.unwrap(), grouped.unwrap(), size.0 * size.1);
-        let maps = random::<f32>(d.maps_len, 3);
-        let mut swapped = unwritten::<f32>(d.maps_len);
-        for (n, m, o) in grid([2, 9, 3]) {
-            let (from, to) = (((n * 9 + m) * 3 + o) * plane, ((n * 3 + o) * 9 + m) * plane);
-            swapped[to..][..plane].copy_from_slice(&maps[from..][..plane]);
-        }
-        each_exec(|exec| {
-            let [mut y, mut z] = [unwritten::<f32>(d.y_len), unwritten::<f32>(d.y_len)];
-            let [mut dmaps, mut dswapped] = [unwritten::<f32>(d.maps_len), unwritten::<f32>(d.maps_len)];
-            forward(&maps, &mut y, &d, exec).unwrap();
-            forward(&swapped, &mut z, &grouped, exec).unwrap();
-            assert_eq!(y, z);
-            backward(&y, &mut dmaps, &d, exec).unwrap();
-            backward(&y, &mut dswapped, &grouped, exec).unwrap();
-            for (n, m, o) in grid([2, 9, 3]) {
-                let (from, to) = (((n * 9 + m) * 3 + o) * plane, ((n * 3 + o) * 9 + m) * plane);
-                assert_eq!(dswapped[to..][..plane], dmaps[from..][..plane]);
-            }
-        });
-    }
-
-    #[test]
-    fn c1_maps() {
-        assert!(
-            Dims::new(&[1, 8, 2, 3, 3], (3, 3), (1, 1)).is_err() && Dims::new(&[9, 2, 3, 3], (3, 3), (1, 1)).is_err()
-        );
-        assert!(Dims::new(&[1, 9, 2, 3, 3], (3, 3), (0, 1)).is_err());
-        assert!(Dims::new(&[usize::MAX, 9, 2, 3, 3], (3, 3), (1, 1)).is_err());
     }
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use pyhybrid_kernels::exec::Exec;
 use pyhybrid_kernels::lanes::Level;
 
+#[allow(dead_code)] // not every bench counts bytes
 pub const GB: (&str, f64) = ("GB/s", 1e9);
 
 /// Prints the median time of `call`, its fastest, and `amount` / median in the given unit.

@@ -19,8 +19,9 @@ pub struct Order {
 
 impl Order {
     pub fn new(d: &Dims) -> Order {
-        let stride = d.stride.1;
-        Order { phase: (d.size.1 + 2 * d.padding.1).div_ceil(stride), stride, padding: d.padding.1 }
+        let padded = d.size.1 + 2 * d.padding.1;
+        let stride = d.stride.1.min(padded.max(1)); // a longer one leads out of the row, and makes no more phases
+        Order { phase: padded.div_ceil(stride), stride, padding: d.padding.1 }
     }
 
     /// Elements of a row.
@@ -108,7 +109,8 @@ impl<T: Real> Source<T> for Windows<'_, T> {
         let d = self.d;
         let reach = (d.kernel.0 - 1) * d.dilation.0 + 1;
         let (rows, images) = (columns / d.out_size.1 + 2, columns / (d.out_size.0 * d.out_size.1) + 2);
-        let rows = product(&[rows, d.stride.0])?.saturating_add(product(&[images, reach])?);
+        let most = product(&[images, d.size.0 + 2 * d.padding.0])?;
+        let rows = product(&[rows, d.stride.0])?.saturating_add(product(&[images, reach])?).min(most);
         let channels = (self.block / d.taps() + 2).min(d.inputs / d.groups);
         Ok(product(&[channels, rows, Order::new(d).len()])?.saturating_add(PANEL))
     }

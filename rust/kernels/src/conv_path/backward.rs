@@ -4,10 +4,9 @@ use super::{Arguments, Dims, Mixer};
 use crate::error::Error;
 use crate::exec::{Buffer, Exec, zeros};
 use crate::lanes::MAX_LANES;
-use crate::pieces::pieces;
+use crate::pieces::{pieces, reserved};
 use crate::planes::require_len;
 use crate::real::Real;
-use crate::shift_conv::grid::reserved;
 use crate::shift_conv::group::{Adjoint, Scratch, Total};
 use crate::tap_sum::{TapDots, TapSums, Taps, fold, pack};
 
@@ -179,8 +178,8 @@ impl<'a, T: Real> Path<'a, T> {
             };
             sums.run(planes.map(|plane| &mut plane[first..first + len]), exec); // (B5)
         }
-        self.adjoint.take_dots(&mut work.group, dep_weight);
-        fold(&work.fc_lanes, fc_weight);
+        self.adjoint.take_dots(&mut work.group, dep_weight, exec);
+        fold(&work.fc_lanes, fc_weight, exec);
         work.fc_lanes.fill(T::ZERO);
     }
 }

@@ -8,9 +8,10 @@ use std::ops::Range;
 
 use crate::error::{Error, require};
 use crate::exec::Exec;
-use crate::lanes::{Isa, Task, V, Vector};
+use crate::pieces::reserved;
 use crate::planes::product;
 use crate::real::Real;
+use crate::shift_conv::rectangle::{Rectangle, zero_around};
 
 type Pair = (usize, usize);
 
@@ -54,6 +55,9 @@ pub struct Phase {
     at: Pair,
     pub taps: Range<usize>,
 }
+
+/// Phases, table of taps, and (output r, kernel u, v) of each tap.
+type AdjointTaps = (Vec<Phase>, Vec<Pair>, Vec<[usize; 3]>);
 
 impl Grid {
     pub fn new(kernel: usize, outputs: usize, size: Pair, stride: Pair) -> Result<Grid, Error> {
@@ -136,7 +140,8 @@ impl Grid {
             let lines = inside(first + a, read.start, read.end, sh, plane.lines);
             for b in 0..plane.phases.1 {
                 let columns = inside(b, 0, width, sw, plane.pitch);
-                let phase = &mut padded[(a * plane.phases.1 + b) * plane.lines * plane.pitch..][..plane.lines * plane.pitch];
+                let phase =
+                    &mut padded[(a * plane.phases.1 + b) * plane.lines * plane.pitch..][..plane.lines * plane.pitch];
                 zero_around(phase, plane.pitch, &lines, &columns);
                 if lines.is_empty() || columns.is_empty() {
                     continue;
@@ -197,8 +202,8 @@ impl Grid {
         self.before.0 * self.dy.pitch + self.before.1
     }
 
-    /// The adjoint's taps, for each phase of input pixels those that reach it, and with each tap its weight (output r, kernel u, v).
-    pub fn adjoint_taps(&self) -> Result<(Vec<Phase>, Vec<Pair>, Vec<[usize; 3]>), Error> {
+    /// The adjoint's taps: for each phase of input pixels those that reach it.
+    pub fn adjoint_taps(&self) -> Result<AdjointTaps, Error> {
         let (k, centre, (sh, sw)) = (self.kernel, self.kernel / 2, self.stride);
         let total = self.outputs * self.count();
         let (mut phases, mut table, mut weights) = (reserved(self.count())?, reserved(total)?, reserved(total)?);
@@ -261,56 +266,4 @@ impl Grid {
             }
         }
     }
-}
-
-/// Zeros in all lines of `pitch` outside `lines`, and in these outside `columns`.
-fn zero_around<T: Real>(padded: &mut [T], pitch: usize, lines: &Range<usize>, columns: &Range<usize>) {
-    padded[..lines.start * pitch].fill(T::ZERO);
-    padded[lines.end * pitch..].fill(T::ZERO);
-    for line in padded[lines.start * pitch..lines.end * pitch].chunks_exact_mut(pitch) {
-        line[..columns.start].iter_mut().for_each(|x| *x = T::ZERO);
-        line[columns.end..].iter_mut().for_each(|x| *x = T::ZERO);
-    }
-}
-
-/// to[i, j] = factor·from[i, j] with any steps from row to row and from column to column.
-struct Rectangle<'a, T> {
-    from: &'a [T],
-    from_step: Pair,
-    to: &'a mut [T],
-    to_step: Pair,
-    size: Pair,
-    factor: T,
-}
-
-impl<T: Real> Task for Rectangle<'_, T> {
-    type Out = ();
-
-    #[inline(always)]
-    fn run<I: Isa>(self) {
-        let ((rows, width), lanes, factor) = (self.size, V::<T, I>::LANES, V::<T, I>::splat(self.factor));
-        for i in 0..rows {
-            let (from, to) = (&self.from[i * self.from_step.0..], &mut self.to[i * self.to_step.0..]);
-            if (self.from_step.1, self.to_step.1) == (1, 1) {
-                let (from, to, mut j) = (&from[..width], &mut to[..width], 0);
-                while j + lanes <= width {
-                    (factor * V::<T, I>::load(&from[j..])).store(&mut to[j..]);
-                    j += lanes;
-                }
-                let rest = width - j;
-                (factor * V::<T, I>::load_partial(&from[j..], rest)).store_partial(&mut to[j..], rest);
-            } else {
-                for j in 0..width {
-                    to[j * self.to_step.1] = self.factor * from[j * self.from_step.1];
-                }
-            }
-        }
-    }
-}
-
-/// An empty list with room for `len` entries.
-pub fn reserved<E>(len: usize) -> Result<Vec<E>, Error> {
-    let mut list = Vec::new();
-    list.try_reserve_exact(len).map_err(|_| Error::OutOfMemory)?;
-    Ok(list)
 }

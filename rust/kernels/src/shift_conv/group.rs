@@ -111,7 +111,7 @@ impl<'a, T: Real> Adjoint<'a, T> {
         let (g, group) = (&self.grid, self.grid.outputs * self.grid.count() * self.grid.count());
         let (len, own) = (g.long_row(&g.dy, g.band(band).len()), g.own_rows(band).len() * g.size.1);
         let weight = &self.weight[e * group..][..group];
-        if !weight.iter().all(|&w| (w - w) == T::ZERO) {
+        if !weight.iter().all(|&w| w * T::ZERO == T::ZERO) {
             for (m, dmap) in dmaps.chunks_mut(step).enumerate() {
                 g.spread_literally(band, m, weight, &scratch.dy, &mut dmap[..own]);
             }
@@ -166,8 +166,8 @@ impl<'a, T: Real> Adjoint<'a, T> {
     }
 
     /// The gradient of the weights of a group from the partial sums, which start at zero again.
-    pub fn take_dots(&self, scratch: &mut Scratch<T>, dweight: &mut [T]) {
-        fold(&scratch.lanes, dweight);
+    pub fn take_dots(&self, scratch: &mut Scratch<T>, dweight: &mut [T], exec: &Exec) {
+        fold(&scratch.lanes, dweight, exec);
         scratch.lanes.fill(T::ZERO);
     }
 }
@@ -203,12 +203,12 @@ impl<T: Real> Task for Finite<'_, T> {
         while k + 4 * lanes <= self.0.len() {
             for (u, sum) in sums.iter_mut().enumerate() {
                 let x = V::<T, I>::load(&self.0[k + u * lanes..]);
-                *sum = *sum + (x - x);
+                *sum = x.mul_add(V::<T, I>::zero(), *sum);
             }
             k += 4 * lanes;
         }
         let total = ((sums[0] + sums[1]) + (sums[2] + sums[3])).reduce_sum();
-        total == T::ZERO && self.0[k..].iter().all(|&x| x - x == T::ZERO)
+        total == T::ZERO && self.0[k..].iter().all(|&x| x * T::ZERO == T::ZERO)
     }
 }
 
