@@ -92,14 +92,21 @@ def set_simd(level: str) -> None:
 def kernel(body: Callable[..., Any]) -> Any:
     """Pair `ops/NAME.py:forward` (or `backward`) with the compiled `NAME_forward` of the same meaning.
 
-    The paired function checks the arguments, then runs one of the two bodies; `.reference` is always the NumPy body.
+    The paired function checks the arguments, then runs one of the two bodies; `.reference` is always the NumPy body, and in a
+    composite so are its parts.
     """
     module = sys.modules[body.__module__]
     operator = module.__name__.rpartition(".")[2]
     compiled = getattr(_core, f"{operator}_{body.__name__}", None)
     bound_call = _forward if body.__name__ == "forward" else _backward
     call = functools.wraps(body)(bound_call(body, compiled, module, operator))
-    call.reference = body  # type: ignore[attr-defined]
+
+    @functools.wraps(body)
+    def reference(*args: Any, **kwargs: Any) -> Any:
+        with use("numpy"):
+            return body(*args, **kwargs)
+
+    call.reference = reference  # type: ignore[attr-defined]
     return call
 
 
