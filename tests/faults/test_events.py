@@ -21,6 +21,10 @@ def test_row_17_ctrl_c_ends_a_long_call_at_once(name):
     print(in_child(programs.interrupt_a_long_call, name, seconds=120))
 
 
+def test_row_17_the_first_call_imports_nothing_that_could_be_interrupted():
+    print(in_child(programs.first_call_without_imports))
+
+
 def test_row_17_a_signal_handler_of_the_program_is_called_and_heeded():
     print(in_child(programs.signal_handlers_during_calls))
 

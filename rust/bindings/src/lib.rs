@@ -3,13 +3,11 @@
 
 use pyo3::prelude::*;
 
-mod arrays;
-mod shift_sum;
-mod shift_conv;
-mod conv_path;
-mod conv_decomposition;
 mod acmix;
+mod arrays;
 mod conv2d;
+mod conv_decomposition;
+mod conv_path;
 mod limits;
 mod local_attention;
 mod pointwise_conv;
@@ -17,6 +15,8 @@ mod positional_term;
 mod reflection_pad;
 mod settings;
 mod shift;
+mod shift_conv;
+mod shift_sum;
 mod softmax;
 mod tap_projection;
 mod unfold;
@@ -34,6 +34,12 @@ mod _core {
     #[pymodule_export]
     use super::_panic_for_test;
     #[pymodule_export]
+    use super::acmix::{acmix_backward, acmix_forward};
+    #[pymodule_export]
+    use super::conv_decomposition::{conv_decomposition_backward, conv_decomposition_forward};
+    #[pymodule_export]
+    use super::conv_path::{conv_path_backward, conv_path_forward};
+    #[pymodule_export]
     use super::conv2d::{conv2d_backward, conv2d_forward};
     #[pymodule_export]
     use super::limits::{fma_rate, read_rate};
@@ -46,19 +52,13 @@ mod _core {
     #[pymodule_export]
     use super::reflection_pad::{reflection_pad_backward, reflection_pad_forward};
     #[pymodule_export]
-    use super::acmix::{acmix_backward, acmix_forward};
+    use super::settings::{cpu_count, get_simd, get_threads, set_simd, set_threads, simd_levels};
     #[pymodule_export]
-    use super::conv_decomposition::{conv_decomposition_backward, conv_decomposition_forward};
-    #[pymodule_export]
-    use super::conv_path::{conv_path_backward, conv_path_forward};
+    use super::shift::{shift_backward, shift_forward};
     #[pymodule_export]
     use super::shift_conv::{shift_conv_backward, shift_conv_forward};
     #[pymodule_export]
     use super::shift_sum::{shift_sum_backward, shift_sum_forward};
-    #[pymodule_export]
-    use super::settings::{cpu_count, get_simd, get_threads, set_simd, set_threads, simd_levels};
-    #[pymodule_export]
-    use super::shift::{shift_backward, shift_forward};
     #[pymodule_export]
     use super::softmax::{softmax_backward, softmax_forward};
     #[pymodule_export]
