@@ -73,7 +73,8 @@ def curves(path: str | Path | None, lines: Mapping[str, tuple[Sequence[float], S
         axes.loglog(x, [value or np.nan for value in y], style, label=name, markersize=3.5, linewidth=1.3)
     for name, place in (marks or {}).items():
         axes.axvline(place, color="grey", linestyle=":", linewidth=1)
-        axes.annotate(name, (place, 1), (3, -10), xycoords=("data", "axes fraction"), textcoords="offset points", fontsize=8, color="dimgrey")
+        axes.annotate(name, (place, 1), (3, -10), xycoords=("data", "axes fraction"), textcoords="offset points", fontsize=8,
+                      color="dimgrey")
     axes.set(xlabel=across, ylabel=up)
     axes.set_title(title, fontsize=10)
     axes.grid(True, which="major", color="0.9", linewidth=0.7)

@@ -65,20 +65,46 @@ def wide(name: str, width: int, seed: int = SEED, **pins: Any) -> Case:
     """A map of four rows and `width` columns; windows fit."""
     window = {"kernel_size": 3} if width < 4 else {}
     border = {"border": "zero"} if width == 1 else {}
-    return pinned(name, seed, **{"N": 1, "H": 4, "W": width, "shape": (2, width), "axis": -1, "size": (4, width), **window, **border, **pins})
+    return pinned(
+        name, seed, **{"N": 1, "H": 4, "W": width, "shape": (2, width), "axis": -1, "size": (4, width), **window, **border, **pins}
+    )
 
 
 # Sizes at which several threads are worth waking and vectors have tails; about a million operations each.
 _BUSY: dict[str, tuple[dict[str, tuple[int, ...]], dict[str, Any]]] = {
-    "acmix": ({"x": (3, 6, 19, 21), "rate1": (1,), "rate2": (1,),
-               **{f"conv{i}_{part}": shape for i in (1, 2, 3) for part, shape in (("weight", (8, 6, 1, 1)), ("bias", (8,)))},
-               "fc_weight": (9, 6, 1, 1), "dep_conv_weight": (8, 9, 3, 3), "conv_p_weight": (4, 2, 1, 1), "conv_p_bias": (4,),
-               "fc_bias": (9,), "dep_conv_bias": (8,)}, {"heads": 2, "kernel_size": 5}),
+    "acmix": (
+        {
+            "x": (3, 6, 19, 21),
+            "rate1": (1,),
+            "rate2": (1,),
+            **{f"conv{i}_{part}": shape for i in (1, 2, 3) for part, shape in (("weight", (8, 6, 1, 1)), ("bias", (8,)))},
+            "fc_weight": (9, 6, 1, 1),
+            "dep_conv_weight": (8, 9, 3, 3),
+            "conv_p_weight": (4, 2, 1, 1),
+            "conv_p_bias": (4,),
+            "fc_bias": (9,),
+            "dep_conv_bias": (8,),
+        },
+        {"heads": 2, "kernel_size": 5},
+    ),
     "conv2d": ({"x": (3, 10, 27, 29), "weight": (20, 10, 3, 3), "bias": (20,)}, {"padding": 1}),
     "conv_decomposition": ({"x": (3, 10, 27, 29), "weight": (20, 10, 3, 3), "bias": (9, 20)}, {}),
-    "conv_path": ({"q": (3, 8, 23, 25), "k": (3, 8, 23, 25), "v": (3, 8, 23, 25), "fc_weight": (9, 6, 1, 1), "dep_conv_weight": (8, 9, 3, 3),
-                   "fc_bias": (9,), "dep_conv_bias": (8,)}, {"heads": 2}),
-    "local_attention": ({"q": (3, 8, 23, 25), "k": (3, 8, 23, 25), "v": (3, 8, 23, 25), "pe": (4, 23, 25)}, {"heads": 2, "kernel_size": 5}),
+    "conv_path": (
+        {
+            "q": (3, 8, 23, 25),
+            "k": (3, 8, 23, 25),
+            "v": (3, 8, 23, 25),
+            "fc_weight": (9, 6, 1, 1),
+            "dep_conv_weight": (8, 9, 3, 3),
+            "fc_bias": (9,),
+            "dep_conv_bias": (8,),
+        },
+        {"heads": 2},
+    ),
+    "local_attention": (
+        {"q": (3, 8, 23, 25), "k": (3, 8, 23, 25), "v": (3, 8, 23, 25), "pe": (4, 23, 25)},
+        {"heads": 2, "kernel_size": 5},
+    ),
     "pointwise_conv": ({"x": (3, 37, 29, 31), "weight": (41, 37, 1, 1), "bias": (41,)}, {}),
     "positional_term": ({"weight": (37, 2, 1, 1), "bias": (37,)}, {"size": (113, 127)}),
     "reflection_pad": ({"x": (3, 17, 97, 101)}, {"padding": 5}),
@@ -124,7 +150,9 @@ def same_bits(got: Mapping[str, Array], expected: Mapping[str, Array], what: str
         differ = (np.ascontiguousarray(g).view(bits) != np.ascontiguousarray(e).view(bits)) & ~(np.isnan(g) & np.isnan(e))
         if differ.any():
             at = tuple(int(n) for n in np.argwhere(differ)[0])
-            raise AssertionError(f"{what}: {name} differs in {int(differ.sum())} of {e.size} entries, first at {at}: {g[at]!r} and {e[at]!r}")
+            raise AssertionError(
+                f"{what}: {name} differs in {int(differ.sum())} of {e.size} entries, first at {at}: {g[at]!r} and {e[at]!r}"
+            )
 
 
 def aligned(shape: tuple[int, ...], dtype: Any, offset: int = 0, line: int = 64) -> Array:
@@ -142,7 +170,9 @@ def in_child(program: Callable[..., None], *arguments: Any, seconds: float = 60,
     """Run a function of `programs` in a new interpreter; returns what it printed. A crash, a hang or an exception is an AssertionError."""
     call = f"programs.{program.__name__}(*{arguments!r})"
     watchdog = f"faulthandler.dump_traceback_later({seconds - 1}, exit=True)"
-    done = child(f"import faulthandler; faulthandler.enable(); {watchdog}\nfrom faults import programs\n{call}", seconds=seconds, **environment)
+    done = child(
+        f"import faulthandler; faulthandler.enable(); {watchdog}\nfrom faults import programs\n{call}", seconds=seconds, **environment
+    )
     assert done.returncode == 0, f"{call} ended with status {done.returncode}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
     return done.stdout
 
@@ -150,7 +180,7 @@ def in_child(program: Callable[..., None], *arguments: Any, seconds: float = 60,
 def child(program: str, *, seconds: float = 60, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run Python text in a new interpreter that finds this package and these tests."""
     paths = os.pathsep.join([str(PACKAGE.parent), str(TESTS)])
-    env = {**os.environ, "PYTHONPATH": paths, **environment}
+    env = {**os.environ, "PYTHONPATH": paths, "RUST_BACKTRACE": "0", **environment}
     try:
         return subprocess.run([sys.executable, "-c", program], env=env, capture_output=True, text=True, timeout=seconds, check=False)
     except subprocess.TimeoutExpired as hung:

@@ -143,7 +143,7 @@ def test_row_09_huge_sizes_in_the_configuration_are_refused(backend):
     }
     for name, (arrays, configs) in calls.items():
         for config in configs:
-            with pytest.raises(ValueError, match="must be a whole number from|more than 2|C[0-9]"):
+            with pytest.raises(ValueError, match=r"must be a whole number from|more than 2|C[0-9]"):
                 operator(name).forward(*arrays, **config)
 
 

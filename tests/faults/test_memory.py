@@ -138,7 +138,9 @@ def test_row_12_results_share_memory_with_nothing(name, backend):
         dy = case.cotangent(y.shape, y.dtype)
         grads = module.backward(dy, cache)
         fresh = {"y": y, **{f"d{f}": g for f, g in zip(grads._fields, grads, strict=True) if g is not None}}
-        saved = {f"cache.{f}": v for f, v in zip(cache._fields, cache, strict=True) if isinstance(v, np.ndarray) and f not in case.arguments}
+        saved = {
+            f"cache.{f}": v for f, v in zip(cache._fields, cache, strict=True) if isinstance(v, np.ndarray) and f not in case.arguments
+        }
         given = {**case.arrays, "dy": dy}
         for field, value in zip(cache._fields, cache, strict=True):
             assert field not in case.arguments or value is case.arguments[field], f"{name}: cache.{field} is not the argument"
@@ -166,7 +168,11 @@ def test_row_12_the_gradient_may_be_an_argument_again(name, backend):
     y, cache = case.call(operator(name).forward)
     for a in (y, *(v for v in cache if isinstance(v, np.ndarray) and v.shape == y.shape)):
         aliased, apart = operator(name).backward(a, cache), operator(name).backward(a.copy(), cache)
-        same_bits({f: g for f, g in aliased._asdict().items() if g is not None}, {f: g for f, g in apart._asdict().items() if g is not None}, name)
+        same_bits(
+            {f: g for f, g in aliased._asdict().items() if g is not None},
+            {f: g for f, g in apart._asdict().items() if g is not None},
+            name,
+        )
 
 
 @pytest.mark.skipif(not seam.available(), reason="the compiled core is not installed")

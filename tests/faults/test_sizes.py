@@ -17,15 +17,23 @@ by_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=lambda d: d.__name__)
 
 # What can be zero, as the draws of a case; the values are those it takes otherwise.
 AXES = {
-    "acmix": {"N": 2, "C_in": 2, "d": 2, "H": 4, "W": 4}, "conv2d": {"N": 2, "inner": 2, "outer": 2, "H": 3, "W": 4},
-    "conv_decomposition": {"N": 2, "C": 2, "O": 2, "H": 3, "W": 4}, "conv_path": {"N": 2, "d": 2, "H": 3, "W": 4},
-    "local_attention": {"N": 2, "d": 2, "H": 4, "W": 4}, "pointwise_conv": {"N": 2, "C": 2, "O": 2, "H": 3, "W": 4},
-    "positional_term": {"d": 2, "size": (3, 4)}, "reflection_pad": {"lead": (2, 2), "H": 3, "W": 4, "ph": 0, "pw": 0},
-    "shift": {"lead": (2, 2), "H": 3, "W": 4}, "shift_conv": {"N": 2, "d": 2, "outer": 2, "H": 3, "W": 4},
-    "shift_sum": {"N": 2, "O": 2, "H": 3, "W": 4}, "softmax": {"shape": (2, 3)},
-    "tap_projection": {"N": 2, "C": 2, "O": 2, "H": 3, "W": 4}, "unfold": {"lead": (2, 2), "H": 3, "W": 4},
+    "acmix": {"N": 2, "C_in": 2, "d": 2, "H": 4, "W": 4},
+    "conv2d": {"N": 2, "inner": 2, "outer": 2, "H": 3, "W": 4},
+    "conv_decomposition": {"N": 2, "C": 2, "O": 2, "H": 3, "W": 4},
+    "conv_path": {"N": 2, "d": 2, "H": 3, "W": 4},
+    "local_attention": {"N": 2, "d": 2, "H": 4, "W": 4},
+    "pointwise_conv": {"N": 2, "C": 2, "O": 2, "H": 3, "W": 4},
+    "positional_term": {"d": 2, "size": (3, 4)},
+    "reflection_pad": {"lead": (2, 2), "H": 3, "W": 4, "ph": 0, "pw": 0},
+    "shift": {"lead": (2, 2), "H": 3, "W": 4},
+    "shift_conv": {"N": 2, "d": 2, "outer": 2, "H": 3, "W": 4},
+    "shift_sum": {"N": 2, "O": 2, "H": 3, "W": 4},
+    "softmax": {"shape": (2, 3)},
+    "tap_projection": {"N": 2, "C": 2, "O": 2, "H": 3, "W": 4},
+    "unfold": {"lead": (2, 2), "H": 3, "W": 4},
 }
-FIXED = {"padding": 1, "kernel_size": 3, "kh": 1, "kw": 1, "groups": 1, "heads": 2, "weight": True, "bias": True, "pe": True, "conv_p": True,
+FIXED = {"padding": 1, "kernel_size": 3, "kh": 1, "kw": 1, "groups": 1, "heads": 2, "weight": True, "bias": True, "pe": True,
+         "conv_p": True,
          "conv_p_bias": True, "fc_bias": True, "dep_conv_bias": True, "k": 3, "axis": -1, "dilation": 1}  # fmt: skip
 REFUSED = {  # zero there is no legal size, by the constraint named
     "acmix": {"d": "C2"}, "conv_path": {"d": "C2"}, "shift_conv": {"d": "C1"}, "unfold": {"H": "C2", "W": "C2"},
@@ -88,7 +96,7 @@ def test_row_03_no_input_channels_leave_the_bias(backend):
 
 
 def agree(name, case, exact):
-    """The kernels against the NumPy bodies, forward and backward: ==, or within the judges' bound, noise being what a rounding of x does."""
+    """The kernels against the NumPy bodies, forward and backward: ==, or within the judges' bound (noise: what a rounding of x does)."""
     with seam.use("rust"):
         got = run(name, case)
     with seam.use("numpy"):
@@ -119,7 +127,11 @@ def test_row_04_every_tail_of_a_vector_equals_the_reference(name, dtype):
 def test_row_04_every_tail_of_a_tile_of_channels_equals_the_reference(name, dtype):
     for count in range(1, 34):
         channels = {"C": 34 - count, "O": count, "inner": 34 - count, "outer": count, "groups": 1 + count % 2, "d": 1 + count % 2}
-        agree(name, pinned(name, SEED + count, regime="whole", N=1, H=2, W=3, kh=2, kw=1, padding=1, dilation=1, **channels).astype(dtype), True)
+        agree(
+            name,
+            pinned(name, SEED + count, regime="whole", N=1, H=2, W=3, kh=2, kw=1, padding=1, dilation=1, **channels).astype(dtype),
+            True,
+        )
 
 
 @needs_core
@@ -139,13 +151,23 @@ def test_row_04_maps_smaller_than_the_window_equal_the_reference(name):
         size = 7 if n % 2 else 5
         window = {"kernel_size": size, "kh": min(H + 2, 4), "kw": min(W + 2, 4), "padding": 2, "dilation": 1, "k": 3}
         window |= {"ph": H - 1, "pw": W - 1, "offset": (n - 8, 8 - n)} | ({"kh": H, "kw": W} if name == "unfold" else {})
-        pins = {"N": 2, "H": H, "W": W, "d": 2, "heads": 1, "border": "mask" if n % 3 else "zero", "size": (H, W), "shape": (H, W), "axis": 0}
+        pins = {
+            "N": 2,
+            "H": H,
+            "W": W,
+            "d": 2,
+            "heads": 1,
+            "border": "mask" if n % 3 else "zero",
+            "size": (H, W),
+            "shape": (H, W),
+            "axis": 0,
+        }
         case = pinned(name, SEED + n, regime="whole", **pins, **window)
         agree(name, case, case.exact)
         ran += 1
         if "border" in case.config and size // 2 >= min(H, W):
             with pytest.raises(ConstraintError, match=r"local_attention \(C6\)"):
-                case.call(lambda *arrays, **config: operator(name).forward(*arrays, **{**config, "border": "reflect"}))  # noqa: B023
+                case.call(lambda *arrays, **config: operator(name).forward(*arrays, **{**config, "border": "reflect"}))
     assert ran == 16
 
 
@@ -227,5 +249,11 @@ def test_row_27_attention_over_large_windows(window):
     expected, exact = operator("local_attention").forward.reference(*double, **config)
     truth = operator("local_attention").backward.reference(dy.astype(np.float64), exact)
     limit = ROUNDINGS * np.finfo(np.float32).eps * (window + np.sqrt(d) * 2)
-    for name, got, e in (("o", o, expected), ("lse", cache.lse, exact.lse), *((f"d{n}", getattr(grads, n), getattr(truth, n)) for n in "qkv")):
-        assert np.abs(got - e).max() <= limit * np.abs(e).max(), f"{name}: {np.abs(got - e).max() / np.abs(e).max()} of the largest, bound {limit}"
+    for name, got, e in (
+        ("o", o, expected),
+        ("lse", cache.lse, exact.lse),
+        *((f"d{n}", getattr(grads, n), getattr(truth, n)) for n in "qkv"),
+    ):
+        assert np.abs(got - e).max() <= limit * np.abs(e).max(), (
+            f"{name}: {np.abs(got - e).max() / np.abs(e).max()} of the largest, bound {limit}"
+        )

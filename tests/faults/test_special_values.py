@@ -1,4 +1,4 @@
-"""Rows 1 and 2 of the fault table: NaN, infinities, the largest numbers, denormals and signed zeros mean what the reference makes of them."""
+"""Rows 1 and 2 of the fault table: NaN, infinities, the largest numbers, denormals and signed zeros mean what they do in the reference."""
 
 import math
 
@@ -11,7 +11,17 @@ from pyhybrid import check
 from pyhybrid.check import cases
 
 MOVES = ("shift", "reflection_pad", "unfold")  # y is a rearrangement of x
-LINEAR = ("shift", "reflection_pad", "unfold", "shift_sum", "conv2d", "pointwise_conv", "tap_projection", "conv_decomposition", "shift_conv")
+LINEAR = (
+    "shift",
+    "reflection_pad",
+    "unfold",
+    "shift_sum",
+    "conv2d",
+    "pointwise_conv",
+    "tap_projection",
+    "conv_decomposition",
+    "shift_conv",
+)
 by_name = pytest.mark.parametrize("name", NAMES)
 needs_core = pytest.mark.skipif(not seam.available(), reason="the compiled core is not installed")
 by_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=lambda d: d.__name__)
