@@ -1,4 +1,4 @@
-"""Rows 22 and 25 of the fault table, and what the sources promise: sub-interpreters, a clone without the core, little unsafe code.
+"""Rows 22 and 25 of the fault table, and what the sources promise: sub-interpreters, a clone without the core, little unsafe code."""
 
 import os
 import re

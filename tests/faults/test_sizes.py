@@ -35,6 +35,7 @@ AXES = {
 FIXED = {"padding": 1, "kernel_size": 3, "kh": 1, "kw": 1, "groups": 1, "heads": 2, "weight": True, "bias": True, "pe": True,
          "conv_p": True,
          "conv_p_bias": True, "fc_bias": True, "dep_conv_bias": True, "k": 3, "axis": -1, "dilation": 1}  # fmt: skip
+EXPONENTIAL = ("softmax", "acmix")  # whole numbers there make logits so large that gradients are what cancellation leaves
 REFUSED = {  # zero there is no legal size, by the constraint named
     "acmix": {"d": "C2"}, "conv_path": {"d": "C2"}, "shift_conv": {"d": "C1"}, "unfold": {"H": "C2", "W": "C2"},
     "conv2d": {}, "local_attention": {"H": "C6", "W": "C6"},
@@ -80,8 +81,11 @@ def test_row_03_zero_sizes_give_empty_results_or_a_clear_error(name, backend):
                 assert gradient.shape == a.shape and gradient.dtype == a.dtype, f"d{argument} of {case}"
                 assert got["y"].size or (gradient == 0).all(), f"d{argument} of {case} is not zero although y is empty"
             with seam.use("numpy"):
-                for output, expected in run(name, case).items():
-                    check.assert_close(got[output], expected, f"{output} of {case}", kind="gradient")
+                wanted = run(name, case)
+            # Without input channels some gradients vanish exactly: their rounding is that of the terms which cancel.
+            noise = float(np.finfo(got["y"].dtype).eps) * max(float(np.abs(a).max(initial=0.0)) for a in wanted.values())
+            for output, expected in wanted.items():
+                check.assert_close(got[output], expected, f"{output} of {case}", kind="gradient", noise=noise)
             ran += 1
     assert ran
 
@@ -115,7 +119,7 @@ def test_row_04_every_tail_of_a_vector_equals_the_reference(name, dtype):
     """Widths from 1 to 33: whole numbers where the operator is polynomial, so that one wrong entry shows as such."""
     for width in range(1, 34):
         heads = {"heads": 1, "d": 1 + width % 3} if width > 9 else {}
-        case = wide(name, width, SEED + width, regime="whole" if name != "softmax" else "ordinary", **heads).astype(dtype)
+        case = wide(name, width, SEED + width, regime="ordinary" if name in EXPONENTIAL else "whole", **heads).astype(dtype)
         agree(name, case, case.exact)
         if name == "softmax":
             agree(name, pinned(name, SEED + width, regime="ordinary", shape=(3, width), axis=0).astype(dtype), False)
@@ -162,7 +166,7 @@ def test_row_04_maps_smaller_than_the_window_equal_the_reference(name):
             "shape": (H, W),
             "axis": 0,
         }
-        case = pinned(name, SEED + n, regime="whole", **pins, **window)
+        case = pinned(name, SEED + n, regime="ordinary" if name in EXPONENTIAL else "whole", **pins, **window)
         agree(name, case, case.exact)
         ran += 1
         if "border" in case.config and size // 2 >= min(H, W):

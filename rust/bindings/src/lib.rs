@@ -69,6 +69,8 @@ mod _core {
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+        // NumPy's array interface is imported here: in the first call, an interrupt could cut the import short.
+        super::arrays::Output::<f64>::empty(module.py(), &[0])?;
         super::settings::from_environment(module.py())
     }
 }

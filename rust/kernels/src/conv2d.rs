@@ -72,6 +72,10 @@ impl Dims {
         product(weight)?;
         product(&[images, outputs, out_height, out_width])?;
         product(&[height + 2 * padding.0, width + 2 * padding.1])?;
+        // A step that is never made may have any length: a window's beyond the padded input, a tap's if there is one tap.
+        let stride = (stride.0.min(height + 2 * padding.0), stride.1.min(width + 2 * padding.1));
+        let single = |count: usize, step: usize| if count == 1 { 1 } else { step };
+        let dilation = (single(kh, dilation.0), single(kw, dilation.1));
         let (size, out_size, kernel) = ((height, width), (out_height, out_width), (kh, kw));
         Ok(Dims { images, inputs, outputs, groups, size, out_size, kernel, stride, padding, dilation })
     }

@@ -129,10 +129,9 @@ impl Dims {
 
     /// Planes of an array with C channels, head by head for each group of each image.
     fn planes(&self, channel: impl Fn(usize, usize) -> usize) -> impl Iterator<Item = usize> {
-        let tasks = (0..self.images).flat_map(|image| (0..self.groups).map(move |e| (image, e)));
-        tasks.flat_map(move |(image, e)| {
-            let channel = &channel;
-            (0..self.heads).map(move |n| image * self.channels() + channel(n, e)).collect::<Vec<_>>()
+        (0..self.images * self.channels()).map(move |index| {
+            let (group, n) = (index / self.heads, index % self.heads);
+            group / self.groups * self.channels() + channel(n, group % self.groups)
         })
     }
 

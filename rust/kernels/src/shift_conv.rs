@@ -169,7 +169,7 @@ pub fn backward<T: Real>(
                 let own = &mut dmaps[g.own_rows(band).start * g.size.1..];
                 adjoint.run((index % d.groups, band), scratch, own, g.plane(), exec); // (B2)
             }
-            adjoint.take_dots(scratch, dweight, exec);
+            adjoint.take_dots(scratch, dweight);
         };
         exec.for_each_with(2 * cost(d, g), tasks.zip(parts).enumerate(), || Scratch::backward(g), work)?;
     } else {

@@ -178,6 +178,16 @@ fn depthwise() {
 }
 
 #[test]
+fn steps_that_are_never_made() {
+    let far = (usize::MAX / 2, usize::MAX);
+    for groups in [1, 2] {
+        Case::<f64>::new([1, 2, 4, 5], [2, 2 / groups, 4, 5], (far, (0, 0), (1, 1)), groups).check();
+        Case::<f64>::new([1, 2, 4, 5], [2, 2 / groups, 1, 1], (far, (0, 0), far), groups).check();
+        Case::<f64>::new([1, 2, 4, 5], [2, 2 / groups, 1, 1], ((1, 1), (2, 0), far), groups).check();
+    }
+}
+
+#[test]
 fn nan_shows_where_the_sum_has_it() {
     for (groups, k) in [(1, 3), (4, 3), (4, 5), (2, 3)] {
         let options = ((1, 1), (1, 1), (1, 1));

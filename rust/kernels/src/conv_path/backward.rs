@@ -178,8 +178,8 @@ impl<'a, T: Real> Path<'a, T> {
             };
             sums.run(planes.map(|plane| &mut plane[first..first + len]), exec); // (B5)
         }
-        self.adjoint.take_dots(&mut work.group, dep_weight, exec);
-        fold(&work.fc_lanes, fc_weight, exec);
+        self.adjoint.take_dots(&mut work.group, dep_weight);
+        fold(&work.fc_lanes, fc_weight);
         work.fc_lanes.fill(T::ZERO);
     }
 }

@@ -166,8 +166,8 @@ impl<'a, T: Real> Adjoint<'a, T> {
     }
 
     /// The gradient of the weights of a group from the partial sums, which start at zero again.
-    pub fn take_dots(&self, scratch: &mut Scratch<T>, dweight: &mut [T], exec: &Exec) {
-        fold(&scratch.lanes, dweight, exec);
+    pub fn take_dots(&self, scratch: &mut Scratch<T>, dweight: &mut [T]) {
+        fold(&scratch.lanes, dweight);
         scratch.lanes.fill(T::ZERO);
     }
 }

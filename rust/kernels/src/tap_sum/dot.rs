@@ -133,29 +133,15 @@ impl<T: Real, const R: usize> Block<'_, '_, T, R> {
 }
 
 /// Sums of 16 partial sums each: lane l meets lane l + 8 first, then l + 4, …
-pub fn fold<T: Real>(lanes: &[T], sums: &mut [T], exec: &Exec) {
-    exec.run(Fold { lanes, sums });
-}
-
-struct Fold<'a, T> {
-    lanes: &'a [T],
-    sums: &'a mut [T],
-}
-
-impl<T: Real> Task for Fold<'_, T> {
-    type Out = ();
-
-    #[inline(always)]
-    fn run<I: Isa>(self) {
-        for (lanes, sum) in self.lanes.chunks_exact(MAX_LANES).zip(self.sums) {
-            let mut partial = [T::ZERO; MAX_LANES];
-            partial.copy_from_slice(lanes);
-            for half in [8, 4, 2, 1] {
-                for l in 0..half {
-                    partial[l] += partial[l + half];
-                }
-            }
-            *sum = partial[0];
+pub fn fold<T: Real>(lanes: &[T], sums: &mut [T]) {
+    for (lanes, sum) in lanes.chunks_exact(MAX_LANES).zip(sums) {
+        let (mut eight, mut four) = ([T::ZERO; 8], [T::ZERO; 4]);
+        for l in 0..8 {
+            eight[l] = lanes[l] + lanes[l + 8];
         }
+        for l in 0..4 {
+            four[l] = eight[l] + eight[l + 4];
+        }
+        *sum = (four[0] + four[2]) + (four[1] + four[3]);
     }
 }
