@@ -23,7 +23,9 @@ from pyhybrid.errors import BackendUnavailable, describe
 _core: Any
 try:
     _core = importlib.import_module("pyhybrid._core")
-except ModuleNotFoundError:  # absent; a core that is there but broken raises another ImportError, which must be seen
+except ModuleNotFoundError as missing:
+    if missing.name != "pyhybrid._core":  # the core is there and misses something itself: that must be seen
+        raise
     _core = None
 
 __all__ = ["active", "available", "core", "kernel", "set_simd", "set_threads", "threads", "use"]

@@ -20,6 +20,7 @@ LESSONS = sorted(FOLDER.glob("*.ipynb"))
 INDEX = FOLDER / "README.md"
 LINES, COLUMNS, SECONDS = 15, 100, 60
 EXERCISE = ("exercise", "grade", "solution")
+OFFERED = ("ops", "nn", "papers", "check", "stepper")
 FIELDS = {"lesson": int, "statement": str, "paper": str, "equations": list, "operators": list, "minutes": int, "difficulty": str,
           "prerequisites": list}
 
@@ -55,10 +56,11 @@ def defined(source):
 
 
 def in_package():
-    """What the package defines at the top level of its modules, and the modules' own names."""
-    names = set()
-    for path in Path(pyhybrid.__file__).parent.rglob("*.py"):
-        names |= {path.stem, *defined(path.read_text("utf-8"))}
+    """What the package offers: the operators by name, and the functions and classes of the parts that lessons import from."""
+    root = Path(pyhybrid.__file__).parent
+    names = {path.stem for path in (root / "ops").glob("[!_]*.py")}
+    for path in [*root.glob("*.py"), *(path for part in OFFERED for path in (root / part).rglob("*.py"))]:
+        names |= {name for name in defined(path.read_text("utf-8")) if not name.startswith("_")}
     return names
 
 

@@ -1,6 +1,7 @@
 //! The compiled module `pyhybrid._core`. For each operator NAME: `NAME_forward(arrays…, config…) -> (y, *saved)` and
 //! `NAME_backward(dy, *cache) -> gradients`. The Python side is documentation and checks; here arrays become slices.
 
+use pyo3::exceptions::PyImportError;
 use pyo3::prelude::*;
 
 mod acmix;
@@ -25,6 +26,17 @@ mod unfold;
 #[pyfunction]
 fn _panic_for_test(py: Python<'_>) -> PyResult<()> {
     arrays::call(py, |exec| exec.for_each(usize::MAX, 0..64, |task| assert!(task < 32, "panic for a test")))
+}
+
+/// The settings and the thread pool belong to the process, so one interpreter may have them: the first.
+fn require_main_interpreter(py: Python<'_>) -> PyResult<()> {
+    let interpreters = py.import("_interpreters").or_else(|_| py.import("_xxsubinterpreters")); // since 3.13; until 3.12
+    let Ok(interpreters) = interpreters else { return Ok(()) };
+    let (current, main) = (interpreters.call_method0("get_current")?, interpreters.call_method0("get_main")?);
+    if current.ne(main)? {
+        return Err(PyImportError::new_err("pyhybrid._core cannot be imported in a sub-interpreter"));
+    }
+    Ok(())
 }
 
 #[pymodule]
@@ -69,6 +81,7 @@ mod _core {
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+        super::require_main_interpreter(module.py())?;
         // NumPy's array interface is imported here: in the first call, an interrupt could cut the import short.
         super::arrays::Output::<f64>::empty(module.py(), &[0])?;
         super::settings::from_environment(module.py())
