@@ -107,7 +107,7 @@ for name in pyhybrid.ops.__all__:
         grads = module.backward(np.ones_like(y), cache)
         assert y.shape == module.output_shape(**given, **config) and y.dtype == dtype and np.isfinite(y).all()
         assert all(getattr(grads, n).shape == a.shape for n, a in given.items())
-loaded = {{name.partition(".")[0] for name in set(sys.modules) - before if getattr(sys.modules[name], "__spec__", None)}}  # what was imported, not made
+loaded = {{name.partition(".")[0] for name in set(sys.modules) - before if getattr(sys.modules[name], "__spec__", None)}}
 strangers = sorted(loaded - set(sys.stdlib_module_names) - {{"numpy", "pyhybrid"}})
 print("strangers", strangers)
 """
