@@ -91,14 +91,14 @@ def execute(notebook, folder):
     nbclient.NotebookClient(notebook, timeout=20 * SECONDS, startup_timeout=5 * SECONDS, kernel_name="python3", resources=where).execute()
 
 
-def failure(path, notebook):
-    """Cell number, source and traceback of the cell that failed."""
+def failure(path, notebook, reason):
+    """Cell number, source and traceback of the cell that failed; if no cell did, what stopped the run."""
     for number, cell in enumerate(notebook.cells, 1):
         for output in cell.get("outputs", []):
             if output.output_type == "error":
                 traceback = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(output.traceback))
                 return f"{path.name}, cell {number}:\n\n{cell.source}\n\n{traceback}"
-    return f"{path.name}: the kernel stopped"
+    return f"{path.name}: {type(reason).__name__}: {reason}"
 
 
 @every_lesson
@@ -108,8 +108,8 @@ def test_lesson_runs_from_top_to_bottom(path, tmp_path):
     notebook = prepared(path)
     try:
         execute(notebook, tmp_path)
-    except (nbclient.exceptions.CellExecutionError, nbclient.exceptions.DeadKernelError):
-        pytest.fail(failure(path, notebook), pytrace=False)
+    except (nbclient.exceptions.CellControlSignal, nbclient.exceptions.DeadKernelError) as reason:
+        pytest.fail(failure(path, notebook, reason), pytrace=False)
     seconds = float(notebook.cells[-1].outputs[0].text)
     assert seconds < SECONDS, f"{path.name} took {seconds:.0f} s of processor time"
     assert not list(tmp_path.iterdir()), "a lesson leaves files behind"
@@ -119,9 +119,9 @@ def test_a_failing_cell_is_reported_with_number_source_and_traceback(tmp_path):
     nbclient = pytest.importorskip("nbclient")
     cells = [nbformat.v4.new_markdown_cell("text"), nbformat.v4.new_code_cell("lesson = 1\n1 / (lesson - 1)")]
     notebook = nbformat.v4.new_notebook(cells=cells)
-    with pytest.raises(nbclient.exceptions.CellExecutionError):
+    with pytest.raises(nbclient.exceptions.CellExecutionError) as raised:
         execute(notebook, tmp_path)
-    told = failure(Path("some.ipynb"), notebook)
+    told = failure(Path("some.ipynb"), notebook, raised.value)
     assert "some.ipynb, cell 2" in told
     assert "1 / (lesson - 1)" in told
     assert "ZeroDivisionError" in told and "\x1b" not in told
