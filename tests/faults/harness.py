@@ -15,6 +15,7 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
+from faults.tables import BUSY
 
 import pyhybrid.ops
 from pyhybrid import backend
@@ -70,56 +71,9 @@ def wide(name: str, width: int, seed: int = SEED, **pins: Any) -> Case:
     )
 
 
-# Sizes at which several threads are worth waking and vectors have tails; about a million operations each.
-_BUSY: dict[str, tuple[dict[str, tuple[int, ...]], dict[str, Any]]] = {
-    "acmix": (
-        {
-            "x": (3, 6, 19, 21),
-            "rate1": (1,),
-            "rate2": (1,),
-            **{f"conv{i}_{part}": shape for i in (1, 2, 3) for part, shape in (("weight", (8, 6, 1, 1)), ("bias", (8,)))},
-            "fc_weight": (9, 6, 1, 1),
-            "dep_conv_weight": (8, 9, 3, 3),
-            "conv_p_weight": (4, 2, 1, 1),
-            "conv_p_bias": (4,),
-            "fc_bias": (9,),
-            "dep_conv_bias": (8,),
-        },
-        {"heads": 2, "kernel_size": 5},
-    ),
-    "conv2d": ({"x": (3, 10, 27, 29), "weight": (20, 10, 3, 3), "bias": (20,)}, {"padding": 1}),
-    "conv_decomposition": ({"x": (3, 10, 27, 29), "weight": (20, 10, 3, 3), "bias": (9, 20)}, {}),
-    "conv_path": (
-        {
-            "q": (3, 8, 23, 25),
-            "k": (3, 8, 23, 25),
-            "v": (3, 8, 23, 25),
-            "fc_weight": (9, 6, 1, 1),
-            "dep_conv_weight": (8, 9, 3, 3),
-            "fc_bias": (9,),
-            "dep_conv_bias": (8,),
-        },
-        {"heads": 2},
-    ),
-    "local_attention": (
-        {"q": (3, 8, 23, 25), "k": (3, 8, 23, 25), "v": (3, 8, 23, 25), "pe": (4, 23, 25)},
-        {"heads": 2, "kernel_size": 5},
-    ),
-    "pointwise_conv": ({"x": (3, 37, 29, 31), "weight": (41, 37, 1, 1), "bias": (41,)}, {}),
-    "positional_term": ({"weight": (37, 2, 1, 1), "bias": (37,)}, {"size": (113, 127)}),
-    "reflection_pad": ({"x": (3, 17, 97, 101)}, {"padding": 5}),
-    "shift": ({"x": (3, 17, 113, 127)}, {"offset": (-2, 3)}),
-    "shift_conv": ({"maps": (3, 4, 9, 23, 25), "weight": (8, 9, 3, 3), "bias": (8,)}, {"kernel_size": 3}),
-    "shift_sum": ({"maps": (3, 9, 11, 47, 51)}, {"kernel_size": 3}),
-    "softmax": ({"x": (301, 517)}, {}),
-    "tap_projection": ({"x": (3, 10, 27, 29), "weight": (20, 10, 3, 3), "bias": (9, 20)}, {}),
-    "unfold": ({"x": (3, 9, 61, 67)}, {"kernel_size": 3}),
-}
-
-
 def busy(name: str, dtype: Any = np.float64) -> Case:
     """A case large enough to be shared among threads."""
-    shapes, config = _BUSY[name]
+    shapes, config = BUSY[name]
     random = np.random.default_rng(SEED)
     arrays = {n: random.standard_normal(shapes[n]).astype(dtype) if n in shapes else None for n in operator(name).Grads._fields}
     return Case(arrays, config, SEED)

@@ -80,7 +80,7 @@ _KEPT: list[mmap.mmap] = []  # unmapping is not what is tested
 def run_between_guard_pages(level: str) -> None:
     backend.set_simd(level)
     backend.set_threads(2)
-    widths = [1, 2, 3, 4, 5, 7, 8, 9, 11, 15, 16, 17, 19, 31, 32, 33]
+    widths = [1, 2, 3, 5, 7, 8, 9, 15, 16, 17, 31, 33]
     for name in filter(compiled, NAMES):
         for n, width in enumerate(widths):
             channels = {"O": 1 + n % 7, "C": 1 + n % 5, "outer": 1 + n % 6, "inner": 1 + n % 5, "d": 1 + n % 6, "heads": 1 + n % 2}
@@ -310,7 +310,7 @@ def change_arrays_during_calls() -> None:
         for thread in others:
             thread.start()
         try:
-            end = time.monotonic() + 2.5
+            end = time.monotonic() + 1.5
             while time.monotonic() < end:
                 for name in NAMES:
                     run(name, shared[name])

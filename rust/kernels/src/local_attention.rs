@@ -21,10 +21,15 @@
 
 mod backward;
 mod forward;
+mod gathered;
 mod layout;
+mod maps;
+mod softmax;
+mod split;
 #[cfg(test)]
 mod tests;
 mod tile;
+mod weighted;
 
 pub use backward::{Gradients, backward};
 pub use forward::{Inputs, forward};
@@ -33,18 +38,6 @@ use std::ops::Range;
 
 use crate::error::{Error, require};
 use crate::planes::{product, reflected};
-
-/// Runs `tiles` of a task with the rows per tile that the registers hold, and half of them.
-macro_rules! dispatch {
-    ($task:ident, $I:ident) => {
-        if const { $I::REGISTERS >= 32 } {
-            $task.tiles::<$I, MAX_ROWS, { MAX_ROWS / 2 }>()
-        } else {
-            $task.tiles::<$I, 2, 1>()
-        }
-    };
-}
-use dispatch;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Border {
@@ -165,12 +158,6 @@ impl Dims {
         let outputs = (first + 1).saturating_sub(self.window).div_ceil(self.stride.0)
             ..self.out_height.min(last / self.stride.0 + 1);
         (first..last + 1, outputs)
-    }
-
-    /// Row `a` of channel `e` of one head's map.
-    #[inline(always)]
-    fn row<'a, T>(&self, x: &'a [T], pair: usize, e: usize, a: usize) -> &'a [T] {
-        &x[((pair * self.depth + e) * self.height + a) * self.width..][..self.width]
     }
 
     /// The pixel of an axis of `len` that padded position `i` shows, none for one that is always zero.

@@ -1,31 +1,10 @@
-"""The operators as loops over their index formulas, forward and backward.
-
-Nothing here is shared with the package: every pixel is looked up by its indices, every gradient is scattered along the
-read that the forward made. Slow on purpose, and exact wherever sums of whole numbers are. `NAME(arrays..., **config)`
-returns y, `NAME_backward(dy, arrays..., **config)` the gradients in the order of the arrays, None for an array that is
-None.
-"""
-
-from __future__ import annotations
+"""Convolution, its two stages, local attention and ACmix as loops."""
 
 import math
-from itertools import product
 
 import numpy as np
 
-
-def pair(value):
-    return value if isinstance(value, tuple) else (value, value)
-
-
-def box(*lengths):
-    """All index tuples of a box."""
-    return product(*map(range, lengths))
-
-
-def like(*arrays):
-    return tuple(None if a is None else np.zeros(a.shape) for a in arrays)
-
+from naive._indices import box, like, pair
 
 # Shift: y[i, j] = x[i+s, j+t] inside, 0 outside.
 
