@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from pyhybrid.conformance.case import Case, NotUnderstood, Replayed
+from pyhybrid.conformance.layers import replay_layer
 from pyhybrid.ops import (
     conv_decomposition,
     conv_path,
@@ -14,8 +17,14 @@ from pyhybrid.ops import (
     shift,
     tap_projection,
     unfold,
+    window_partition,
 )
 from pyhybrid.papers.acmix import ACmix
+from pyhybrid.papers.acmix.pvt import PVTAttention
+from pyhybrid.papers.acmix.resnet import Bottleneck, ResNet
+from pyhybrid.papers.acmix.san import SAM
+from pyhybrid.papers.acmix.swin import PatchMerging, SwinBlock, SwinTransformer
+from pyhybrid.papers.acmix.window_attention import WindowAttention
 
 __all__ = ["OPERATORS"]
 
@@ -163,14 +172,85 @@ def replay_acmix(case: Case) -> Replayed:
     x = case.input("x", case.config.sizes())
     if x.ndim != 4 or x.shape[1] != layer.in_planes:
         raise NotUnderstood(f"array input.x of shape {x.shape} with in_planes = {layer.in_planes}")
-    layer.load_state_dict(case.params())
-    y, cache = layer.forward(x)
+    return replay_layer(case, layer, x)
 
-    def backward(d: dict[str, Array]) -> dict[str, Array]:
-        dx, grads = layer.backward(d["y"], cache)
-        return {"input.x": dx} | {f"param.{name}": grad for name, grad in grads.items()}
 
-    return Replayed({"y": y}, backward)
+def replay_bottleneck(case: Case) -> Replayed:
+    config = case.config
+    x = case.input("x", config.sizes())
+    layer = Bottleneck(
+        config.whole("inplanes"), config.whole("planes"), config.whole("stride"), config.flag("downsample"), config.whole("k_att"),
+        config.whole("head"), config.whole("k_conv"), bn_eps=config.number("bn_eps"), bn_momentum=config.number("bn_momentum"),
+        dtype=case.dtype)
+    return replay_layer(case, layer, x)
+
+
+def replay_resnet(case: Case) -> Replayed:
+    config = case.config
+    x = case.input("x", config.sizes())
+    layer = ResNet(
+        config.sizes("layers"), config.sizes("planes"), config.whole("stem"), config.whole("k_att"), config.whole("head"),
+        config.whole("k_conv"), config.whole("num_classes"), in_channels=x.shape[1], expansion=config.whole("expansion"), dtype=case.dtype)
+    return replay_layer(case, layer, x)
+
+
+def replay_window_attention(case: Case) -> Replayed:
+    """Window attention and the convolution path on one map; aux.mask is the mask of a map rolled by `mask_shift`."""
+    config = case.config
+    config.choice("layout", "(B,H,W,C)", default="")
+    dim, size, window = config.whole("dim"), (config.whole("H"), config.whole("W")), config.whole("window_size")
+    x, shift = case.input("x", (config.whole("B"), *size, dim)), config.whole("mask_shift", minimum=0)
+    layer = WindowAttention(dim, window, config.whole("num_heads"), config.flag("qkv_bias"), config.number_or_null("qk_scale"),
+                            dtype=case.dtype)
+    mask = window_partition.shift_mask(size, window, shift) if shift else None
+    replayed = replay_layer(case, layer, x, lambda x: layer.forward(x, mask))
+    return replayed if mask is None else replayed._replace(aux={"mask": lambda: mask})
+
+
+def replay_swin_block(case: Case) -> Replayed:
+    config = case.config
+    dim, size = config.whole("dim"), config.size("input_resolution")
+    layer = SwinBlock(dim, size, config.whole("num_heads"), config.whole("window_size"), config.whole("shift_size", minimum=0),
+                      config.number("mlp_ratio"), ln_eps=config.number("ln_eps"), dtype=case.dtype)
+    return replay_layer(case, layer, case.input("x", (config.whole("B"), layer.size[0] * layer.size[1], dim)))
+
+
+def replay_patch_merging(case: Case) -> Replayed:
+    config = case.config
+    layer = PatchMerging(config.size("input_resolution"), config.whole("dim"), dtype=case.dtype)
+    return replay_layer(case, layer, case.input("x", (config.whole("B"), layer.size[0] * layer.size[1], layer.dim)))
+
+
+def replay_swin(case: Case) -> Replayed:
+    """The whole network. With a drop path rate, what a training run drops is not recorded, so only rate 0 is understood there."""
+    config = case.config
+    rate = config.number("drop_path_rate")
+    if case.training and rate:
+        raise NotUnderstood(f"config drop_path_rate = {rate} in training mode without the paths that were dropped")
+    x = case.arrays.get("input.x", np.empty((0, 0)))
+    layer = SwinTransformer(
+        config.size("img_size"), config.whole("patch_size"), x.shape[1], config.whole("num_classes"), config.whole("embed_dim"),
+        config.sizes("depths"), config.sizes("num_heads"), config.whole("window_size"), config.number("mlp_ratio"),
+        config.flag("qkv_bias"), drop_path_rate=rate, ape=config.flag("ape"), patch_norm=config.flag("patch_norm"), dtype=case.dtype)
+    return replay_layer(case, layer, case.input("x", (config.whole("B"), x.shape[1], *layer.size)))
+
+
+def replay_pvt_attention(case: Case) -> Replayed:
+    config = case.config
+    dim, size = config.whole("dim"), (config.whole("H"), config.whole("W"))
+    layer = PVTAttention(dim, config.whole("num_heads"), size, config.flag("qkv_bias"), sr_ratio=config.whole("sr_ratio"), dtype=case.dtype)
+    return replay_layer(case, layer, case.input("x", (config.whole("B"), size[0] * size[1], dim)))
+
+
+def _replay_san(kind: str) -> Callable[[Case], Replayed]:
+    def replay(case: Case) -> Replayed:
+        config = case.config
+        x = case.input("x", config.sizes())
+        layer = SAM(kind, config.whole("in_planes"), config.whole("rel_planes"), config.whole("out_planes"), config.whole("share_planes"),
+                    config.whole("kernel_size"), config.whole("stride"), dtype=case.dtype)
+        return replay_layer(case, layer, x)
+
+    return replay
 
 
 def _projections(case: Case) -> tuple[Array, Array, Array]:
@@ -204,4 +284,13 @@ OPERATORS = {
     "position": replay_position,
     "reflect_unfold": replay_reflect_unfold,
     "shift": replay_shift,
+    "bottleneck": replay_bottleneck,
+    "patch_merging": replay_patch_merging,
+    "pvt_attention": replay_pvt_attention,
+    "resnet_acmix": replay_resnet,
+    "san_pairwise": _replay_san("pairwise"),
+    "san_patchwise": _replay_san("patchwise"),
+    "swin_block_acmix": replay_swin_block,
+    "swin_transformer_acmix": replay_swin,
+    "window_attention_acmix": replay_window_attention,
 }

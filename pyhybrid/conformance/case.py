@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
+from math import isfinite
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,7 +19,8 @@ __all__ = ["Case", "Config", "NotUnderstood", "Replayed", "Unreadable", "load"]
 Array = np.ndarray
 _META = ("system", "operator", "case", "config", "mode", "source", "note")
 _MODES = ("eval", "train", "n/a")
-_KINDS = ("input", "param", "output", "cotangent", "grad.input", "grad.param", "aux")
+_KINDS = ("input", "param", "output", "cotangent", "grad.input", "grad.param", "aux", "inter", "state_after", "after")
+_STATE = ("state_after", "after")       # two names for what a forward in training mode makes of the buffers
 
 
 class NotUnderstood(Exception):
@@ -42,6 +44,20 @@ class Config:
         if not _is_whole(value) or value < minimum:
             self._refuse(key, f"a whole number of at least {minimum}")
         return value
+
+    def number(self, key: str) -> float:
+        """A finite number."""
+        value = self._value(key)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
+            self._refuse(key, "a finite number")
+        return float(value)
+
+    def number_or_null(self, key: str) -> float | None:
+        """A finite number, or null."""
+        if key in self.values and self.values[key] is None:
+            self._value(key)
+            return None
+        return self.number(key)
 
     def flag(self, key: str) -> bool:
         """true or false."""
@@ -70,6 +86,15 @@ class Config:
         if not isinstance(value, list) or not all(_is_whole(n) and n >= 0 for n in value):
             self._refuse(key, "a list of sizes")
         return tuple(value)
+
+    def size(self, key: str) -> int | tuple[int, int]:
+        """A whole number, or a pair (vertical, horizontal) of them, all at least 1."""
+        value = self._value(key)
+        if isinstance(value, list) and len(value) == 2 and all(_is_whole(n) and n > 0 for n in value):
+            return value[0], value[1]
+        if not _is_whole(value) or value < 1:
+            self._refuse(key, "a size, or a pair of sizes")
+        return value
 
     def pairs(self, key: str) -> list[tuple[int, int]]:
         """A non-empty list of pairs of whole numbers."""
@@ -100,6 +125,7 @@ class Case:
         _check_meta(meta)
         self.operator: str = meta["operator"]
         self.system: str = meta.get("system", "")
+        self.training = meta.get("mode") == "train"
         self.config = Config(meta["config"])
         self.dtype = np.dtype(np.float32 if meta["config"].get("dtype") == "float32" else np.float64)
         self.arrays = arrays
@@ -108,7 +134,7 @@ class Case:
     def check_arrays(self) -> None:
         """Raise `NotUnderstood` unless every array is of a known kind and has the precision of the case."""
         kinds = [name for name in self.arrays if not any(name.startswith(f"{kind}.") for kind in _KINDS)]
-        types = [name for name, value in self.arrays.items() if value.dtype.newbyteorder("=") != self.dtype]
+        types = [name for name, a in self.arrays.items() if a.dtype.kind != "i" and a.dtype.newbyteorder("=") != self.dtype]
         problems = [f"array {name}" for name in kinds]
         problems += [f"array {name} of {self.arrays[name].dtype} in a {self.dtype} case" for name in types]
         if problems:
@@ -130,18 +156,27 @@ class Case:
         """Array param.NAME if the case has it."""
         return self.param(name, shape) if f"param.{name}" in self.arrays else None
 
+    def state_after(self) -> dict[str, Array]:
+        """The recorded buffers after one forward, by name."""
+        return {name: value for kind in _STATE for name, value in self.named(kind).items()}
+
     def params(self) -> dict[str, Array]:
         """All param.* at once, for a layer that checks the names itself."""
         self._unread = {name for name in self._unread if not name.startswith("param.")}
         return self.named("param")
 
-    def check_complete(self, outputs: Iterable[str], aux: Iterable[str]) -> None:
-        """Raise `NotUnderstood`, listing everything, unless the file holds what was asked for and what is computed."""
+    def check_complete(self, outputs: Iterable[str], aux: Iterable[str], buffers: Iterable[str] = (), state: Iterable[str] = ()) -> None:
+        """Raise `NotUnderstood`, listing everything, unless the file holds what was asked for and what is computed.
+
+        `buffers` are those of `param.*` that have no gradient, `state` the ones of them that the forward replaced.
+        """
         inputs = [name for name in self.arrays if name.startswith(("input.", "param."))]
         expected = {f"output.{name}" for name in outputs}
-        known = expected | {f"aux.{name}" for name in aux} | set(inputs)
+        known = expected | {f"{kind}.{name}" for kind in ("aux", "inter") for name in aux} | set(inputs)
+        known |= {f"{kind}.{name}" for kind in _STATE for name in state}
         if self.named("cotangent"):      # then every gradient must be there; without cotangents there is none
-            expected |= {f"cotangent.{name}" for name in outputs} | {f"grad.{name}" for name in inputs}
+            still = {f"param.{name}" for name in buffers}
+            expected |= {f"cotangent.{name}" for name in outputs} | {f"grad.{name}" for name in inputs if name not in still}
             known |= expected
         problems = [f"config key {key!r}" for key in self.config.unread]
         problems += [f"array {name}" for name in sorted(self._unread) + sorted(set(self.arrays) - known)]
@@ -181,6 +216,8 @@ class Replayed(NamedTuple):
     backward: Callable[[dict[str, Array]], dict[str, Array]] | None = None    # cotangents -> {"input.x": …, …}
     aux: dict[str, Callable[[], Array]] = {}  # noqa: RUF012 (never written to)
     exact: bool = False     # linear in floating point too: dyadic data must be reproduced with ==
+    buffers: frozenset[str] = frozenset()     # parameters without a gradient, such as running statistics
+    state: dict[str, Array] = {}  # noqa: RUF012 (never written to); the buffers that the forward replaced
 
 
 def load(path: Path) -> tuple[Any, dict[str, Array]]:

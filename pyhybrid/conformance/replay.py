@@ -126,7 +126,7 @@ def _understand(case: Case) -> Replayed:
         replayed = SYSTEMS[holders[0]][case.operator](case)
     except (TypeError, ValueError) as refused:      # a constraint of the operator, or parameter names of the layer
         raise NotUnderstood(str(refused)) from refused
-    case.check_complete(replayed.outputs, replayed.aux)
+    case.check_complete(replayed.outputs, replayed.aux, replayed.buffers, replayed.state)
     if case.named("cotangent") and replayed.backward is None:
         raise NotUnderstood(f"cotangents for {case.operator}, which has no inputs")
     return replayed
@@ -163,9 +163,13 @@ def _compare(case: Case, replayed: Replayed) -> list[Comparison]:
     if cotangents and replayed.backward is not None:
         found |= {f"grad.{name}": value for name, value in replayed.backward(cotangents).items()}
         wanted |= {f"grad.{name}": value for name, value in recorded.items()}
-    for name, value in case.named("aux").items():
-        if name in replayed.aux:
-            found[f"aux.{name}"], wanted[f"aux.{name}"] = replayed.aux[name](), value
+    for kind in ("aux", "inter"):
+        for name, value in case.named(kind).items():
+            if name in replayed.aux:
+                found[f"{kind}.{name}"], wanted[f"{kind}.{name}"] = replayed.aux[name](), value
+    after = case.state_after()
+    found |= {f"state_after.{name}": value for name, value in replayed.state.items() if after}
+    wanted |= {f"state_after.{name}": value for name, value in after.items()}
     comparisons = []
     for name, value in wanted.items():
         if name in found:

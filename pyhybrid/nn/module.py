@@ -2,14 +2,15 @@
 
 A layer is a dataclass with `y, cache = layer.forward(x)` and `dx, grads = layer.backward(dy, cache)`. `grads` has one
 entry per parameter, under the same dotted name as `state_dict()`. The cache is the caller's: a layer used twice in one
-pass has two caches, and `self` holds parameters only.
+pass has two caches. `self` holds parameters and buffers; a forward in training mode replaces the running statistics of
+batch norm there, and nothing else.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -18,7 +19,7 @@ from pyhybrid.errors import describe
 __all__ = ["Module", "StateDictError"]
 
 Array = np.ndarray
-Slot = tuple[str, dict[str, Array], str]      # dotted name, the dict that holds the array, its key there
+Slot = tuple[str, dict[str, Array], str, bool]      # dotted name, the dict that holds the array, its key there, whether it is fixed
 
 
 class StateDictError(ValueError):
@@ -41,6 +42,9 @@ class Module:
     params: dict[str, Array] = field(init=False, repr=False, default_factory=dict)
     buffers: dict[str, Array] = field(init=False, repr=False, default_factory=dict)
     children: dict[str, Module] = field(init=False, repr=False, default_factory=dict)
+    training: bool = field(init=False, repr=False, default=False)       # set by train() and eval()
+
+    FIXED: ClassVar[tuple[str, ...]] = ()       # buffers that follow from the configuration: loading may confirm them, not change them
 
     def forward(self, x: Any) -> tuple[Any, Any]:
         """y and the cache that `backward` needs."""
@@ -50,30 +54,46 @@ class Module:
         """dx and the gradient of every parameter, keyed by its dotted name."""
         raise NotImplementedError(f"{type(self).__name__} has no backward")
 
+    def train(self, mode: bool = True) -> Self:
+        """Batch statistics and drop path on (or off), here and in all children; returns the layer."""
+        for _, layer in self.named_modules():
+            layer.training = mode
+        return self
+
+    def eval(self) -> Self:
+        """Running statistics, nothing dropped: `train(False)`. A new layer is in this mode."""
+        return self.train(False)
+
+    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
+        """The layer itself and everything below it, by dotted name; a parent comes before its children."""
+        yield prefix, self
+        for name, child in self.children.items():
+            yield from child.named_modules(f"{prefix}.{name}" if prefix else name)
+
     def named_params(self) -> dict[str, Array]:
         """The learnt arrays themselves (not copies) by dotted name, children after the layer's own."""
-        return {name: store[key] for name, store, key in self._slots(("params",))}
+        return {name: store[key] for name, store, key, _ in self._slots(("params",))}
 
     def state_dict(self) -> dict[str, Array]:
         """Copies of all parameters and buffers, by dotted official name."""
-        return {name: store[key].copy() for name, store, key in self._slots()}
+        return {name: store[key].copy() for name, store, key, _ in self._slots()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Replace every array by a copy of the value under its name, or raise `StateDictError` and change nothing."""
-        slots = {name: (store, key) for name, store, key in self._slots()}
+        slots = {name: (store, key, fixed) for name, store, key, fixed in self._slots()}
         unknown = [str(name) for name in state if name not in slots]
         missing = [name for name in slots if name not in state]
         # New arrays rather than new contents: the cache of an earlier forward keeps the parameters it was made with.
         fresh, unfit = {}, []
-        for name, (store, key) in slots.items():
+        for name, (store, key, fixed) in slots.items():
             if name in state:
                 value = np.asarray(state[name])
-                problem = _unfit(name, value, store[key])
+                problem = _unfit(name, value, store[key], fixed)
                 unfit += [problem] if problem else []
                 fresh[name] = value if problem else np.array(value, dtype=store[key].dtype, order="C")
         if unknown or missing or unfit:
             raise StateDictError(type(self).__name__, unknown, missing, unfit)
-        for name, (store, key) in slots.items():
+        for name, (store, key, _) in slots.items():
             store[key] = fresh[name]
 
     def parameter_count(self) -> int:
@@ -83,15 +103,17 @@ class Module:
     def _slots(self, kinds: tuple[str, ...] = ("params", "buffers"), prefix: str = "") -> Iterator[Slot]:
         """Where every array of these kinds is kept."""
         for store in (getattr(self, kind) for kind in kinds):
-            yield from ((prefix + key, store, key) for key in store)
+            yield from ((prefix + key, store, key, key in self.FIXED) for key in store)
         for name, child in self.children.items():
             yield from child._slots(kinds, f"{prefix}{name}.")
 
 
-def _unfit(name: str, value: Array, current: Array) -> str:
+def _unfit(name: str, value: Array, current: Array, fixed: bool) -> str:
     """Why `value` cannot replace `current`; empty if it can. A wider type would lose digits, so it is refused."""
     if value.shape != current.shape:
         return f"{name} has shape {value.shape}, expected {current.shape}"
     if value.dtype.kind not in "iuf" or not np.can_cast(value.dtype, current.dtype, "safe"):
         return f"{name} is {describe(value)}, expected {current.dtype} (convert it, or build the layer with its dtype)"
+    if fixed and not np.array_equal(value, current):
+        return f"{name} differs from the values that follow from this layer's configuration"
     return ""

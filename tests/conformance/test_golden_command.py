@@ -38,9 +38,9 @@ def test_failing(case, recorded, capsys):
 
 def test_not_understood(recorded, capsys):
     case = recorded("acmix_k3_s1")
-    case.meta["operator"] = "swin_block_acmix"
+    case.meta["operator"] = "no_such"
     assert cli.main(["golden", str(case.write())]) == 1
-    assert "not understood: operator 'swin_block_acmix'" in capsys.readouterr().out
+    assert "not understood: operator 'no_such'" in capsys.readouterr().out
 
 
 def test_json(case, capsys):

@@ -8,8 +8,16 @@ results with two learnt scalars.
 
 from pyhybrid.papers._card import Card, Difference, Equation
 from pyhybrid.papers.acmix.block import ACmix
+from pyhybrid.papers.acmix.pvt import PVT, PVTAttention, PVTBlock
+from pyhybrid.papers.acmix.resnet import Bottleneck, ResNet
+from pyhybrid.papers.acmix.san import SAM, SAN, SANBottleneck
+from pyhybrid.papers.acmix.swin import PatchEmbed, PatchMerging, SwinBlock, SwinTransformer
+from pyhybrid.papers.acmix.window_attention import WindowAttention
 
-__all__ = ["CARD", "ACmix"]
+__all__ = [
+    "CARD", "PVT", "SAM", "SAN", "ACmix", "Bottleneck", "PVTAttention", "PVTBlock", "PatchEmbed", "PatchMerging", "ResNet", "SANBottleneck",
+    "SwinBlock", "SwinTransformer", "WindowAttention",
+]
 
 
 def _ops(*names: str) -> tuple[str, ...]:

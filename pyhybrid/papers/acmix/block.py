@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from pyhybrid.errors import ConstraintError, describe
-from pyhybrid.nn import Module
+from pyhybrid.nn import Module, Seed, init
 from pyhybrid.ops import acmix, shift_conv
 from pyhybrid.ops._sizes import integer, pair
 from pyhybrid.ops.conv_path import ORDERS
@@ -42,16 +42,16 @@ class ACmix(Module):
     conv_channel_order: str = "official"
     dep_conv_bias: bool = False
     dtype: Any = np.float64
-    seed: int | np.random.Generator = 0
+    seed: Seed = 0
 
     def __post_init__(self) -> None:
         self._check()
         C, C_in, k, d = self.out_planes, self.in_planes, self.kernel_conv, self.out_planes // self.head
-        rng = np.random.default_rng(self.seed)
+        rng = init.generator(self.seed)
 
         def uniform(*shape: int, fan_in: int) -> Array:
             """The framework's default for a convolution: uniform within ±1/√fan_in, the bias as well."""
-            return rng.uniform(-1, 1, shape).astype(self.dtype) / np.sqrt(fan_in).astype(self.dtype)
+            return init.uniform(fan_in**-0.5, shape, self.dtype, rng)
 
         self.params |= {"rate1": np.full(1, 0.5, self.dtype), "rate2": np.full(1, 0.5, self.dtype)}
         for name in ("conv1", "conv2", "conv3"):      # query, key, value
@@ -86,12 +86,11 @@ class ACmix(Module):
             ("dilation", self.dilation == 1, "must be 1: the windows of the attention path are not defined for others"),
             ("border", self.border in BORDERS, f"must be one of {BORDERS}"),
             ("conv_channel_order", self.conv_channel_order in ORDERS, f"must be one of {ORDERS}"),
-            ("dtype", self.dtype in ("float32", "float64", np.float32, np.float64), "must be float32 or float64"),
         )
         for name, holds, rule in rules:
             if not holds:
                 raise ConstraintError(f"ACmix: {name} {rule}; got {describe(getattr(self, name))}")
-        self.dtype = np.dtype(self.dtype)
+        self.dtype = init.float_type("ACmix", self.dtype)
 
 
 def _argument(name: str) -> str:

@@ -1,0 +1,37 @@
+"""Replay of a recorded layer or network: parameters by name, one forward, one backward, and what became of the buffers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from pyhybrid.conformance.case import Case, Replayed
+from pyhybrid.nn import Module
+
+__all__ = ["replay_layer"]
+
+Array = np.ndarray
+
+
+def replay_layer(case: Case, layer: Module, x: Array, forward: Callable[[Array], Any] | None = None, output: str = "y") -> Replayed:
+    """`layer` on x in the mode of the case. Gradients of buffers do not exist; batch norm replaces its own in training mode."""
+    layer.load_state_dict(case.params())
+    layer.train(case.training)
+    before = layer.state_dict()
+    y, cache = (forward or layer.forward)(x)
+
+    def backward(d: dict[str, Array]) -> dict[str, Array]:
+        dx, grads = layer.backward(d[output], cache)
+        return {"input.x": dx} | {f"param.{name}": grad for name, grad in grads.items()}
+
+    buffers = frozenset(before) - frozenset(layer.named_params())
+    moved = {name for name, value in layer.state_dict().items() if not np.array_equal(value, before[name])}
+    state = {name: value for name, value in layer.state_dict().items() if name in buffers and _counts(name, moved)}
+    return Replayed({output: y}, backward, buffers=buffers, state=state)
+
+
+def _counts(name: str, moved: set[str]) -> bool:
+    """True for the buffers of a layer that counted a batch: all of its buffers belong to the state, even one that kept its value."""
+    return name.rpartition(".")[0] + ".num_batches_tracked" in moved or ("num_batches_tracked" in moved and "." not in name)

@@ -1,0 +1,188 @@
+"""The layers that every network is made of: one operator each, with parameters under their usual names."""
+
+from __future__ import annotations
+
+from dataclasses import KW_ONLY, dataclass
+from math import prod
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from pyhybrid.errors import ConstraintError
+from pyhybrid.nn import init
+from pyhybrid.nn.init import Seed
+from pyhybrid.nn.module import Module
+from pyhybrid.ops import batch_norm, conv2d, layer_norm, linear, pointwise_conv
+from pyhybrid.ops._sizes import pair
+
+__all__ = ["BatchNorm2d", "Conv2d", "DropPath", "LayerNorm", "Linear", "Operator"]
+
+Array = np.ndarray
+Grads = dict[str, Array]
+Pair = tuple[int, int]
+
+
+class Operator(Module):
+    """An operator without parameters: x -> y with a fixed configuration, such as `Operator(max_pool2d, kernel_size=2)`."""
+
+    def __init__(self, operator: ModuleType, **config: Any) -> None:
+        super().__init__()
+        self.operator, self.config = operator, config
+
+    def forward(self, x: Array) -> tuple[Array, Any]:
+        return self.operator.forward(x, **self.config)
+
+    def backward(self, dy: Array, cache: Any) -> tuple[Array, Grads]:
+        return self.operator.backward(dy, cache).x, {}
+
+
+@dataclass(eq=False)
+class Conv2d(Module):
+    """x (N, in_channels, H, W) -> y (N, out_channels, Ho, Wo); `weight` (O, C/groups, kh, kw) and, unless bias=False, `bias` (O,)."""
+
+    in_channels: int
+    out_channels: int
+    kernel_size: int | Pair
+    stride: int | Pair = 1
+    padding: int | Pair = 0
+    groups: int = 1
+    bias: bool = True
+    _: KW_ONLY
+    dtype: Any = np.float64
+    seed: Seed = 0
+
+    def __post_init__(self) -> None:
+        rng, dtype = init.generator(self.seed), init.float_type("Conv2d", self.dtype)
+        if self.in_channels % self.groups or self.out_channels % self.groups:
+            raise ConstraintError(f"Conv2d: groups must divide in_channels and out_channels; got {self.groups}, {self.in_channels}, "
+                                  f"{self.out_channels}")
+        shape = (self.out_channels, self.in_channels // self.groups, *pair("Conv2d: kernel_size", self.kernel_size))
+        bound = max(prod(shape[1:]), 1) ** -0.5          # the framework's default: uniform within ±1/√fan_in, the bias as well
+        self.params["weight"] = init.uniform(bound, shape, dtype, rng)
+        if self.bias:
+            self.params["bias"] = init.uniform(bound, shape[:1], dtype, rng)
+
+    def forward(self, x: Array) -> tuple[Array, Any]:
+        weight, bias = self.params["weight"], self.params.get("bias")
+        if self._is_pointwise:
+            return pointwise_conv.forward(x, weight, bias)
+        return conv2d.forward(x, weight, bias, stride=self.stride, padding=self.padding, groups=self.groups)
+
+    def backward(self, dy: Array, cache: Any) -> tuple[Array, Grads]:
+        grads = (pointwise_conv if self._is_pointwise else conv2d).backward(dy, cache)
+        return grads.x, {name: getattr(grads, name) for name in self.params}
+
+    @property
+    def _is_pointwise(self) -> bool:
+        return self.params["weight"].shape[2:] == (1, 1) and self.groups == 1 and self.stride in (1, (1, 1)) and self.padding in (0, (0, 0))
+
+
+@dataclass(eq=False)
+class Linear(Module):
+    """x (..., in_features) -> y (..., out_features); `weight` (O, C) and, unless bias=False, `bias` (O,)."""
+
+    in_features: int
+    out_features: int
+    bias: bool = True
+    _: KW_ONLY
+    dtype: Any = np.float64
+    seed: Seed = 0
+
+    def __post_init__(self) -> None:
+        rng, dtype = init.generator(self.seed), init.float_type("Linear", self.dtype)
+        bound = max(self.in_features, 1) ** -0.5
+        self.params["weight"] = init.uniform(bound, (self.out_features, self.in_features), dtype, rng)
+        if self.bias:
+            self.params["bias"] = init.uniform(bound, (self.out_features,), dtype, rng)
+
+    def forward(self, x: Array) -> tuple[Array, linear.Cache]:
+        return linear.forward(x, self.params["weight"], self.params.get("bias"))
+
+    def backward(self, dy: Array, cache: linear.Cache) -> tuple[Array, Grads]:
+        grads = linear.backward(dy, cache)
+        return grads.x, {name: getattr(grads, name) for name in self.params}
+
+
+@dataclass(eq=False)
+class LayerNorm(Module):
+    """Layer norm over one axis of length `features`: the last one, or axis=1 for maps (N, C, H, W)."""
+
+    features: int
+    eps: float = 1e-5
+    axis: int = -1
+    _: KW_ONLY
+    dtype: Any = np.float64
+    seed: Seed = 0
+
+    def __post_init__(self) -> None:
+        rng, dtype = init.generator(self.seed), init.float_type("LayerNorm", self.dtype)
+        self.params |= {"weight": init.constant(1, (self.features,), dtype, rng), "bias": init.constant(0, (self.features,), dtype, rng)}
+
+    def forward(self, x: Array) -> tuple[Array, layer_norm.Cache]:
+        return layer_norm.forward(x, self.params["weight"], self.params["bias"], axis=self.axis, eps=self.eps)
+
+    def backward(self, dy: Array, cache: layer_norm.Cache) -> tuple[Array, Grads]:
+        grads = layer_norm.backward(dy, cache)
+        return grads.x, {"weight": grads.weight, "bias": grads.bias}
+
+
+@dataclass(eq=False)
+class BatchNorm2d(Module):
+    """Batch norm of maps (N, C, H, W): the batch's statistics in training mode, which also moves the running ones; those otherwise."""
+
+    channels: int
+    eps: float = 1e-5
+    momentum: float = 0.1
+    _: KW_ONLY
+    dtype: Any = np.float64
+    seed: Seed = 0
+
+    def __post_init__(self) -> None:
+        rng, dtype, shape = init.generator(self.seed), init.float_type("BatchNorm2d", self.dtype), (self.channels,)
+        self.params |= {"weight": init.constant(1, shape, dtype, rng), "bias": init.constant(0, shape, dtype, rng)}
+        self.buffers |= {"running_mean": np.zeros(shape, dtype), "running_var": np.ones(shape, dtype),
+                         "num_batches_tracked": np.zeros((), np.int64)}
+
+    def forward(self, x: Array) -> tuple[Array, batch_norm.Cache]:
+        weight, bias, kept = self.params["weight"], self.params["bias"], self.buffers
+        if not self.training:
+            return batch_norm.forward(x, weight, bias, kept["running_mean"], kept["running_var"], eps=self.eps)
+        y, cache = batch_norm.forward(x, weight, bias, eps=self.eps)
+        mean, var = batch_norm.running_statistics(cache, kept["running_mean"], kept["running_var"], momentum=self.momentum)
+        kept |= {"running_mean": mean, "running_var": var, "num_batches_tracked": kept["num_batches_tracked"] + 1}
+        return y, cache
+
+    def backward(self, dy: Array, cache: batch_norm.Cache) -> tuple[Array, Grads]:
+        grads = batch_norm.backward(dy, cache)
+        return grads.x, {"weight": grads.weight, "bias": grads.bias}
+
+
+@dataclass(eq=False)
+class DropPath(Module):
+    """In training mode y = scale·x, one factor per sample: 0 with probability `rate`, otherwise 1/(1 - rate); the identity in evaluation.
+
+    `forward(x, scale)` takes the factors (N,) from the caller instead of drawing them.
+    """
+
+    rate: float = 0.0
+    _: KW_ONLY
+    seed: Seed = 0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.rate < 1:
+            raise ConstraintError(f"DropPath: rate must be at least 0 and below 1; got {self.rate!r}")
+        self._random = init.generator(self.seed) or np.random.default_rng(0)
+
+    def forward(self, x: Array, scale: Array | None = None) -> tuple[Array, Array | None]:
+        if scale is None and self.training and self.rate > 0:
+            scale = (self._random.random(len(x)) >= self.rate) / (1 - self.rate)
+        if scale is None:
+            return x, None
+        if scale.shape != x.shape[:1]:
+            raise ConstraintError(f"DropPath: scale must hold one factor per sample, {x.shape[:1]}; got shape {scale.shape}")
+        factors = scale.astype(x.dtype).reshape(-1, *[1] * (x.ndim - 1))
+        return factors * x, factors
+
+    def backward(self, dy: Array, cache: Array | None) -> tuple[Array, Grads]:
+        return (dy if cache is None else cache * dy), {}
