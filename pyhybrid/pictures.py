@@ -13,6 +13,7 @@ import numpy as np
 from pyhybrid.errors import UsageError
 
 Array = np.ndarray
+GROUPS = ("tab:blue", "tab:orange", "tab:green", "tab:purple")
 
 
 def photograph(height: int = 96) -> Array:
@@ -80,6 +81,31 @@ def curves(path: str | Path | None, lines: Mapping[str, tuple[Sequence[float], S
     axes.grid(True, which="major", color="0.9", linewidth=0.7)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(fontsize=8, frameon=False)
+    return _shown(figure, path)
+
+
+def wiring(path: str | Path | None, columns: Mapping[str, Sequence[tuple[str, int]]], links: Sequence[tuple[int, int, int]], *,
+           title: str = "", size: tuple[float, float] = (6.6, 3.6)) -> Any:
+    """What is connected with what: named columns of boxes (text, group), groups in different colours, written or returned as in `tiles`.
+
+    A link (c, a, b) joins box a of column c to box b of the next column, in the colour of box a. `size` is in inches.
+    """
+    figure = _matplotlib("matplotlib.figure").Figure(figsize=size, layout="constrained")
+    axes = figure.subplots()
+    entries = list(columns.values())
+    heights = [[(n + 0.5) / len(column) for n in range(len(column))] for column in entries]
+    for c, a, b in links:
+        colour = GROUPS[entries[c][a][1] % len(GROUPS)]
+        axes.plot((c + 0.2, c + 0.8), (heights[c][a], heights[c + 1][b]), color=colour, linewidth=0.9, alpha=0.75)
+    for c, (name, column) in enumerate(columns.items()):
+        axes.text(c, -0.03, name, ha="center", va="bottom", fontsize=9, fontweight="bold")
+        for (text, group), height in zip(column, heights[c], strict=True):
+            box = dict(boxstyle="round,pad=0.25", facecolor="white", edgecolor=GROUPS[group % len(GROUPS)], linewidth=1.2)
+            axes.text(c, height, text, ha="center", va="center", fontsize=8, bbox=box)
+    axes.set(xlim=(-0.4, len(entries) - 0.6), ylim=(1.02, -0.12))
+    axes.set_axis_off()
+    if title:
+        figure.suptitle(title, fontsize=11)
     return _shown(figure, path)
 
 

@@ -24,7 +24,12 @@ STATEMENTS = (
     "positional_bias_has_no_effect",
     "positional_term_is_relative",
     "zero_queries_average",
+    "linear_position_peaks_at_a_corner",
+    "frozen_attention_is_a_convolution",
     "stride_is_subsampling",
+    "local_attention_is_masked_global",
+    "window_attention_is_masked_global",
+    "rolled_conv_path_is_cut_and_glued",
 )
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pyhybrid import backend, proofs
-from pyhybrid.ops import conv2d, local_attention, shift, shift_sum, softmax
+from pyhybrid.ops import attention, conv2d, local_attention, positional_term, roll, shift, shift_sum, softmax, window_partition
 from pyhybrid.proofs import _check, _draw
 
 EVERY = [pytest.param(proof, id=proof.name) for proof in proofs.every()]
@@ -116,6 +116,7 @@ def test_stage_two_that_rolls_instead_of_shifting_is_found(monkeypatch):
     broken(monkeypatch, shift_sum, rolled)
     # Breaking the operator breaks the composite that calls it too, so the last step of the chain still holds.
     assert failing_steps("conv_is_shift_and_sum.odd") == [4]
+    assert failing_steps("frozen_attention_is_a_convolution.stage_two") == [3, 4]
 
 
 def test_softmax_along_the_wrong_axis_is_found(monkeypatch):
@@ -128,6 +129,45 @@ def test_attention_that_forgets_the_scale_is_found(monkeypatch):
     right = local_attention.forward
     broken(monkeypatch, local_attention, lambda *args, **config: right(*args, **config | {"scale": 1.0}))
     assert failing_steps("key_bias_has_no_effect") == [1, 4]
+
+
+def test_global_attention_that_ignores_its_mask_is_found(monkeypatch):
+    right = attention.forward
+    broken(monkeypatch, attention, lambda q, k, v, bias=None, **config: right(q, k, v, None, **config))
+    assert failing_steps("window_attention_is_masked_global") == [3]
+    assert failing_steps("window_attention_is_masked_global.one_window") == []
+    assert failing_steps("local_attention_is_masked_global") == [3]
+
+
+def test_windows_that_are_cut_column_by_column_are_found(monkeypatch):
+    right = window_partition.forward
+
+    def transposed(x, *, window):
+        windows, cache = right(x, window=window)
+        return windows.reshape(len(windows), *window, -1).swapaxes(1, 2).reshape(windows.shape), cache
+
+    broken(monkeypatch, window_partition, transposed)
+    assert failing_steps("window_attention_is_masked_global") == [1]
+
+
+def test_a_roll_in_the_wrong_direction_is_found(monkeypatch):
+    right = roll.forward
+    broken(monkeypatch, roll, lambda x, *, offset: right(x, offset=-offset))
+    # There and back, in the wrong order: the first two expressions still agree, the third is spelled by index.
+    assert failing_steps("rolled_conv_path_is_cut_and_glued") == [2]
+
+
+def test_a_positional_term_that_is_not_linear_is_found(monkeypatch):
+    right = positional_term.forward
+
+    def folded(*args, **config):
+        pe, cache = right(*args, **config)
+        return np.abs(pe), cache
+
+    broken(monkeypatch, positional_term, folded)
+    assert failing_steps("linear_position_peaks_at_a_corner") == [1, 3]
+    assert failing_steps("linear_position_peaks_at_a_corner.weights") == [2]
+    assert failing_steps("frozen_attention_is_a_convolution.position") == [2]
 
 
 def test_every_statement_is_a_file_and_every_file_is_listed():
