@@ -13,6 +13,16 @@ __all__ = [
     "_panic_for_test",
     "acmix_backward",
     "acmix_forward",
+    "aggregation_backward",
+    "aggregation_forward",
+    "attention_backward",
+    "attention_forward",
+    "avg_pool2d_backward",
+    "avg_pool2d_forward",
+    "batch_norm_backward",
+    "batch_norm_forward",
+    "bilinear_sample_backward",
+    "bilinear_sample_forward",
     "conv2d_backward",
     "conv2d_forward",
     "conv_decomposition_backward",
@@ -20,11 +30,39 @@ __all__ = [
     "conv_path_backward",
     "conv_path_forward",
     "cpu_count",
+    "deform_conv2d_backward",
+    "deform_conv2d_forward",
+    "depthwise_separable_conv_backward",
+    "depthwise_separable_conv_forward",
+    "elu_plus_one_backward",
+    "elu_plus_one_forward",
+    "erf_backward",
+    "erf_forward",
     "fma_rate",
+    "gelu_backward",
+    "gelu_forward",
     "get_simd",
     "get_threads",
+    "global_avg_pool_backward",
+    "global_avg_pool_forward",
+    "grid_sample_backward",
+    "grid_sample_forward",
+    "group_norm_backward",
+    "group_norm_forward",
+    "instance_norm_backward",
+    "instance_norm_forward",
+    "layer_norm_backward",
+    "layer_norm_forward",
+    "linear_attention_backward",
+    "linear_attention_forward",
+    "linear_backward",
+    "linear_forward",
     "local_attention_backward",
     "local_attention_forward",
+    "local_relative_attention_backward",
+    "local_relative_attention_forward",
+    "max_pool2d_backward",
+    "max_pool2d_forward",
     "pointwise_conv_backward",
     "pointwise_conv_forward",
     "positional_term_backward",
@@ -32,6 +70,16 @@ __all__ = [
     "read_rate",
     "reflection_pad_backward",
     "reflection_pad_forward",
+    "relative_attention_backward",
+    "relative_attention_forward",
+    "relative_bias_backward",
+    "relative_bias_forward",
+    "relu_backward",
+    "relu_forward",
+    "resize_bilinear_backward",
+    "resize_bilinear_forward",
+    "roll_backward",
+    "roll_forward",
     "set_simd",
     "set_threads",
     "shift_backward",
@@ -40,13 +88,25 @@ __all__ = [
     "shift_forward",
     "shift_sum_backward",
     "shift_sum_forward",
+    "sigmoid_backward",
+    "sigmoid_forward",
+    "silu_backward",
+    "silu_forward",
     "simd_levels",
     "softmax_backward",
     "softmax_forward",
+    "squeeze_excite_backward",
+    "squeeze_excite_forward",
+    "tanh_backward",
+    "tanh_forward",
     "tap_projection_backward",
     "tap_projection_forward",
     "unfold_backward",
     "unfold_forward",
+    "window_partition_backward",
+    "window_partition_forward",
+    "window_reverse_backward",
+    "window_reverse_forward",
 ]
 
 def cpu_count() -> int: ...
@@ -111,6 +171,18 @@ def acmix_backward(
     att: _Array,
     conv: _Array,
 ) -> tuple[_Array | None, ...]: ...
+def aggregation_forward(weight: _Array, v: _Array, kernel_size: int, stride: _Pair) -> tuple[_Array, ...]: ...
+def aggregation_backward(dy: _Array, weight: _Array, v: _Array, kernel_size: int, stride: _Pair) -> tuple[_Array, ...]: ...
+def attention_forward(q: _Array, k: _Array, v: _Array, bias: _Array | None, scale: float | None) -> tuple[_Array, ...]: ...
+def attention_backward(
+    dy: _Array, q: _Array, k: _Array, v: _Array, bias: _Array | None, scale: float | None, lse: _Array
+) -> tuple[_Array | None, ...]: ...
+def avg_pool2d_forward(
+    x: _Array, kernel_size: _Pair, stride: _Pair | None, padding: _Pair, ceil_mode: bool, count_include_pad: bool
+) -> tuple[_Array, ...]: ...
+def avg_pool2d_backward(
+    dy: _Array, x: _Array, kernel_size: _Pair, stride: _Pair | None, padding: _Pair, ceil_mode: bool, count_include_pad: bool
+) -> tuple[_Array, ...]: ...
 def conv2d_forward(
     x: _Array,
     weight: _Array,
@@ -157,6 +229,12 @@ def conv_path_backward(
     stride: _Pair,
     channel_order: str,
 ) -> tuple[_Array | None, ...]: ...
+def erf_forward(x: _Array) -> tuple[_Array, ...]: ...
+def erf_backward(dy: _Array, x: _Array) -> tuple[_Array, ...]: ...
+def gelu_forward(x: _Array, approximate: str) -> tuple[_Array, ...]: ...
+def gelu_backward(dy: _Array, x: _Array, approximate: str) -> tuple[_Array, ...]: ...
+def global_avg_pool_forward(x: _Array) -> tuple[_Array, ...]: ...
+def global_avg_pool_backward(dy: _Array, x: _Array) -> tuple[_Array, ...]: ...
 def local_attention_forward(
     q: _Array,
     k: _Array,
@@ -181,12 +259,22 @@ def local_attention_backward(
     scale: float | None,
     lse: _Array,
 ) -> tuple[_Array | None, ...]: ...
+def max_pool2d_forward(x: _Array, kernel_size: _Pair, stride: _Pair | None, padding: _Pair, ceil_mode: bool) -> tuple[_Array, ...]: ...
+def max_pool2d_backward(
+    dy: _Array, x: _Array, kernel_size: _Pair, stride: _Pair | None, padding: _Pair, ceil_mode: bool
+) -> tuple[_Array, ...]: ...
 def pointwise_conv_forward(x: _Array, weight: _Array, bias: _Array | None) -> tuple[_Array, ...]: ...
 def pointwise_conv_backward(dy: _Array, x: _Array, weight: _Array, bias: _Array | None) -> tuple[_Array | None, ...]: ...
 def positional_term_forward(weight: _Array, bias: _Array | None, size: _Pair) -> tuple[_Array, ...]: ...
 def positional_term_backward(dpe: _Array, weight: _Array, bias: _Array | None, size: _Pair) -> tuple[_Array | None, ...]: ...
 def reflection_pad_forward(x: _Array, padding: _Pair) -> tuple[_Array, ...]: ...
 def reflection_pad_backward(dy: _Array, x: _Array, padding: _Pair) -> tuple[_Array, ...]: ...
+def relative_bias_forward(table: _Array, size: _Pair) -> tuple[_Array, ...]: ...
+def relative_bias_backward(dy: _Array, table: _Array, size: _Pair) -> tuple[_Array, ...]: ...
+def relu_forward(x: _Array) -> tuple[_Array, ...]: ...
+def relu_backward(dy: _Array, x: _Array) -> tuple[_Array, ...]: ...
+def roll_forward(x: _Array, offset: _Pair) -> tuple[_Array, ...]: ...
+def roll_backward(dy: _Array, x: _Array, offset: _Pair) -> tuple[_Array, ...]: ...
 def shift_forward(x: _Array, offset: _Pair) -> tuple[_Array, ...]: ...
 def shift_backward(dy: _Array, x: _Array, offset: _Pair) -> tuple[_Array, ...]: ...
 def shift_conv_forward(maps: _Array, weight: _Array | None, bias: _Array | None, kernel_size: int, stride: _Pair) -> tuple[_Array, ...]: ...
@@ -200,9 +288,145 @@ def shift_conv_backward(
 ) -> tuple[_Array | None, ...]: ...
 def shift_sum_forward(maps: _Array, kernel_size: _Pair, stride: _Pair) -> tuple[_Array, ...]: ...
 def shift_sum_backward(dy: _Array, maps: _Array, kernel_size: _Pair, stride: _Pair) -> tuple[_Array, ...]: ...
+def sigmoid_forward(x: _Array) -> tuple[_Array, ...]: ...
+def sigmoid_backward(dy: _Array, x: _Array) -> tuple[_Array, ...]: ...
+def silu_forward(x: _Array) -> tuple[_Array, ...]: ...
+def silu_backward(dy: _Array, x: _Array) -> tuple[_Array, ...]: ...
+def linear_forward(x: _Array, weight: _Array, bias: _Array | None) -> tuple[_Array, ...]: ...
+def linear_backward(dy: _Array, x: _Array, weight: _Array, bias: _Array | None) -> tuple[_Array | None, ...]: ...
+def layer_norm_forward(x: _Array, weight: _Array | None, bias: _Array | None, axis: int, eps: float) -> tuple[_Array, ...]: ...
+def layer_norm_backward(
+    dy: _Array, x: _Array, weight: _Array | None, bias: _Array | None, axis: int, eps: float, m: _Array, r: _Array
+) -> tuple[_Array | None, ...]: ...
+def batch_norm_forward(
+    x: _Array, weight: _Array, bias: _Array, running_mean: _Array | None, running_var: _Array | None, eps: float
+) -> tuple[_Array, ...]: ...
+def batch_norm_backward(
+    dy: _Array,
+    x: _Array,
+    weight: _Array,
+    bias: _Array,
+    running_mean: _Array | None,
+    running_var: _Array | None,
+    eps: float,
+    mean: _Array,
+    var: _Array,
+) -> tuple[_Array | None, ...]: ...
+def linear_attention_forward(q: _Array, k: _Array, v: _Array, kind: str, eps: float) -> tuple[_Array, ...]: ...
+def linear_attention_backward(dy: _Array, q: _Array, k: _Array, v: _Array, kind: str, eps: float) -> tuple[_Array, ...]: ...
+def local_relative_attention_forward(
+    q: _Array, k: _Array, v: _Array, table: _Array, size: _Pair, radius: int, form: str, scale: float | None
+) -> tuple[_Array, ...]: ...
+def local_relative_attention_backward(
+    dy: _Array, q: _Array, k: _Array, v: _Array, table: _Array, size: _Pair, radius: int, form: str, scale: float | None, lse: _Array
+) -> tuple[_Array, ...]: ...
+def relative_attention_forward(
+    q: _Array, k: _Array, v: _Array, table: _Array, size: _Pair, form: str, sign: str, scale: float | None
+) -> tuple[_Array, ...]: ...
+def relative_attention_backward(
+    dy: _Array, q: _Array, k: _Array, v: _Array, table: _Array, size: _Pair, form: str, sign: str, scale: float | None, lse: _Array
+) -> tuple[_Array, ...]: ...
+def resize_bilinear_forward(x: _Array, size: _Pair, align_corners: bool) -> tuple[_Array, ...]: ...
+def resize_bilinear_backward(dy: _Array, x: _Array, size: _Pair, align_corners: bool) -> tuple[_Array, ...]: ...
+def squeeze_excite_forward(
+    x: _Array,
+    reduce_weight: _Array,
+    expand_weight: _Array,
+    reduce_bias: _Array | None,
+    expand_bias: _Array | None,
+    activation: str,
+) -> tuple[_Array, ...]: ...
+def squeeze_excite_backward(
+    dy: _Array,
+    x: _Array,
+    reduce_weight: _Array,
+    expand_weight: _Array,
+    reduce_bias: _Array | None,
+    expand_bias: _Array | None,
+    activation: str,
+    u: _Array,
+) -> tuple[_Array | None, ...]: ...
+def elu_plus_one_forward(x: _Array) -> tuple[_Array, ...]: ...
+def elu_plus_one_backward(dy: _Array, x: _Array) -> tuple[_Array, ...]: ...
+def tanh_forward(x: _Array) -> tuple[_Array, ...]: ...
+def tanh_backward(dy: _Array, x: _Array) -> tuple[_Array, ...]: ...
 def softmax_forward(x: _Array, axis: int) -> tuple[_Array, ...]: ...
 def softmax_backward(dy: _Array, axis: int, a: _Array) -> tuple[_Array, ...]: ...
 def tap_projection_forward(x: _Array, weight: _Array, bias: _Array | None) -> tuple[_Array, ...]: ...
 def tap_projection_backward(dmaps: _Array, x: _Array, weight: _Array, bias: _Array | None) -> tuple[_Array | None, ...]: ...
 def unfold_forward(x: _Array, kernel_size: _Pair, stride: _Pair) -> tuple[_Array, ...]: ...
 def unfold_backward(dy: _Array, x: _Array, kernel_size: _Pair, stride: _Pair) -> tuple[_Array, ...]: ...
+def window_partition_forward(x: _Array, window: _Pair) -> tuple[_Array, ...]: ...
+def window_partition_backward(dy: _Array, x: _Array, window: _Pair) -> tuple[_Array, ...]: ...
+def window_reverse_forward(windows: _Array, window: _Pair, size: _Pair) -> tuple[_Array, ...]: ...
+def window_reverse_backward(dy: _Array, windows: _Array, window: _Pair, size: _Pair) -> tuple[_Array, ...]: ...
+def bilinear_sample_forward(x: _Array, ys: _Array, xs: _Array) -> tuple[_Array, ...]: ...
+def bilinear_sample_backward(dy: _Array, x: _Array, ys: _Array, xs: _Array) -> tuple[_Array, ...]: ...
+def grid_sample_forward(x: _Array, grid: _Array, align_corners: bool) -> tuple[_Array, ...]: ...
+def grid_sample_backward(dy: _Array, x: _Array, grid: _Array, align_corners: bool) -> tuple[_Array, ...]: ...
+def deform_conv2d_forward(
+    x: _Array,
+    offset: _Array,
+    weight: _Array,
+    mask: _Array | None,
+    bias: _Array | None,
+    stride: _Pair,
+    padding: _Pair,
+    dilation: _Pair,
+    groups: int,
+    offset_groups: int,
+    kink: str,
+) -> tuple[_Array, ...]: ...
+def deform_conv2d_backward(
+    dy: _Array,
+    x: _Array,
+    offset: _Array,
+    weight: _Array,
+    mask: _Array | None,
+    bias: _Array | None,
+    stride: _Pair,
+    padding: _Pair,
+    dilation: _Pair,
+    groups: int,
+    offset_groups: int,
+    kink: str,
+) -> tuple[_Array | None, ...]: ...
+def depthwise_separable_conv_forward(
+    x: _Array,
+    depthwise_weight: _Array,
+    pointwise_weight: _Array,
+    depthwise_bias: _Array | None,
+    pointwise_bias: _Array | None,
+    padding: _Pair | None,
+) -> tuple[_Array, ...]: ...
+def depthwise_separable_conv_backward(
+    dy: _Array,
+    x: _Array,
+    depthwise_weight: _Array,
+    pointwise_weight: _Array,
+    depthwise_bias: _Array | None,
+    pointwise_bias: _Array | None,
+    padding: _Pair | None,
+    u: _Array,
+) -> tuple[_Array | None, ...]: ...
+def group_norm_forward(x: _Array, weight: _Array | None, bias: _Array | None, groups: int, eps: float) -> tuple[_Array, ...]: ...
+def group_norm_backward(
+    dy: _Array,
+    x: _Array,
+    weight: _Array | None,
+    bias: _Array | None,
+    groups: int,
+    eps: float,
+    m: _Array,
+    r: _Array,
+) -> tuple[_Array | None, ...]: ...
+def instance_norm_forward(x: _Array, weight: _Array | None, bias: _Array | None, eps: float) -> tuple[_Array, ...]: ...
+def instance_norm_backward(
+    dy: _Array,
+    x: _Array,
+    weight: _Array | None,
+    bias: _Array | None,
+    eps: float,
+    m: _Array,
+    r: _Array,
+) -> tuple[_Array | None, ...]: ...

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from pyhybrid import counting
 from pyhybrid.arrays import check_array, check_size, compiled_dtype, plain
 from pyhybrid.errors import BackendUnavailable, describe
 
@@ -130,6 +131,10 @@ def _forward(body: Callable[..., Any], compiled: Any, module: Any, operator: str
             check_array(operator, name, arguments[name])
             given.append(arguments[name])
         shape = module.output_shape(**arguments)
+        if (note := counting.current.get()) is not None:
+            note(counting.Call(operator, shape, module.macs(**arguments) if hasattr(module, "macs") else counting.Macs()))
+            kept = module.Cache(*(arguments.get(field) for field in module.Cache._fields))
+            return counting.placeholder(shape, given[0].dtype), kept
         check_size(operator, shape, max(a.dtype.itemsize for a in given))
         if compiled is None or active() == "numpy" or not compiled_dtype(given):
             return body(*bound.args, **bound.kwargs)

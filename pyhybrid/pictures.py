@@ -74,14 +74,22 @@ def curves(path: str | Path | None, lines: Mapping[str, tuple[Sequence[float], S
         axes.loglog(x, [value or np.nan for value in y], style, label=name, markersize=3.5, linewidth=1.3)
     for name, place in (marks or {}).items():
         axes.axvline(place, color="grey", linestyle=":", linewidth=1)
-        axes.annotate(name, (place, 1), (3, -10), xycoords=("data", "axes fraction"), textcoords="offset points", fontsize=8,
+        axes.annotate(name, (place, 0), (3, 4), xycoords=("data", "axes fraction"), textcoords="offset points", fontsize=8,
                       color="dimgrey")
     axes.set(xlabel=across, ylabel=up)
     axes.set_title(title, fontsize=10)
     axes.grid(True, which="major", color="0.9", linewidth=0.7)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(fontsize=8, frameon=False)
+    _plain_ticks(axes, sorted({value for x, _ in lines.values() for value in x}))
+    axes.legend(fontsize=8, framealpha=0.9, edgecolor="none")
     return _shown(figure, path)
+
+
+def _plain_ticks(axes: Any, places: Sequence[float]) -> None:
+    """Ticks at the few values of x themselves, where powers of ten would leave most of the axis bare."""
+    if 2 <= len(places) <= 8 and places[-1] < 1e3 * places[0]:
+        axes.set_xticks(places, [f"{place:g}" for place in places])
+        axes.set_xticks([], minor=True)
 
 
 def wiring(path: str | Path | None, columns: Mapping[str, Sequence[tuple[str, int]]], links: Sequence[tuple[int, int, int]], *,

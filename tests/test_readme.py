@@ -27,10 +27,20 @@ def test_example_prints_what_the_readme_says():
 def test_commands_of_the_readme_exist():
     from pyhybrid.cli import COMMANDS
 
-    named = set(re.findall(r"pyhybrid (tour|step|prove|golden|bench|lab|info|\w+)`? ", README.read_text("utf-8")))
     table = set(re.findall(r"^\| `pyhybrid (\w+)", README.read_text("utf-8"), re.MULTILINE))
     assert table == set(COMMANDS)
-    assert {name for name in named if name in COMMANDS} <= set(COMMANDS)
+
+
+def test_operators_and_models_of_the_readme_exist():
+    import pyhybrid.ops
+    from pyhybrid.papers import VARIANTS
+
+    cells = [line.split("|") for line in README.read_text("utf-8").splitlines() if line.startswith("| ")]
+    of_papers = [row[2] for row in cells if "arxiv.org" in row[1] or row[1].strip() == "all papers"]
+    operators = {name for cell in of_papers for name in re.findall(r"`(\w+)`", cell)}
+    assert operators == set(pyhybrid.ops.__all__)
+    models = {name for row in cells for name in re.findall(r"`((?:acmix|coatnet|das|smt|hornet)_\w+)`", row[1])}
+    assert models <= set(VARIANTS) and {name for name in VARIANTS if name.startswith("acmix")} <= models
 
 
 def test_links_of_the_readme_lead_somewhere():

@@ -68,6 +68,60 @@ def _softmax(t: dict[str, Any], work: Work) -> Any:
     return t["x"].softmax(work.config["axis"])
 
 
+def _gelu(t: dict[str, Any], work: Work) -> Any:
+    import torch.nn.functional as F
+
+    return F.gelu(t["x"])
+
+
+def _deform_conv2d(t: dict[str, Any], work: Work) -> Any:
+    """Four gathers from the map with a border of zeros, a blend and a product: what is at hand without torchvision."""
+    import torch
+    import torch.nn.functional as F
+
+    x, offset, weight, mask = t["x"], t["offset"], t["weight"], t["mask"]
+    (N, C, H, W), (Ho, Wo) = x.shape, offset.shape[2:]
+    kh, kw = weight.shape[2:]
+    p, q = torch.meshgrid(torch.arange(kh), torch.arange(kw), indexing="ij")
+    moved = offset.view(N, kh * kw, 2, Ho, Wo)
+    y = moved[:, :, 0] + (p.reshape(-1, 1, 1) - work.config["padding"] + torch.arange(Ho)[:, None])
+    across = moved[:, :, 1] + (q.reshape(-1, 1, 1) - work.config["padding"] + torch.arange(Wo))
+    y, across = y.clamp(-2, H + 1), across.clamp(-2, W + 1)
+    y0, x0 = y.floor(), across.floor()
+    a, b = y - y0, across - x0
+    padded = F.pad(x, (2, 3, 2, 3)).flatten(2)
+    corner = ((y0.long() + 2) * (W + 5) + x0.long() + 2).view(N, 1, -1).expand(N, C, -1)
+    z = [padded.gather(2, corner + step).view(N, C, *y.shape[1:]) for step in (0, 1, W + 5, W + 6)]
+    weights = [(1 - a) * (1 - b), (1 - a) * b, a * (1 - b), a * b]
+    columns = sum((mask * w)[:, None] * c for w, c in zip(weights, z, strict=True))
+    return (weight.view(1, len(weight), -1) @ columns.reshape(N, -1, Ho * Wo)).view(N, -1, Ho, Wo)
+
+
+def _max_pool2d(t: dict[str, Any], work: Work) -> Any:
+    import torch.nn.functional as F
+
+    return F.max_pool2d(t["x"], **work.config)
+
+
+def _linear(t: dict[str, Any], work: Work) -> Any:
+    import torch.nn.functional as F
+
+    return F.linear(t["x"], t["weight"], t["bias"])
+
+
+def _layer_norm(t: dict[str, Any], work: Work) -> Any:
+    import torch.nn.functional as F
+
+    last = t["x"].movedim(work.config["axis"], -1)
+    return F.layer_norm(last, last.shape[-1:], t["weight"], t["bias"]).movedim(-1, work.config["axis"])
+
+
+def _batch_norm(t: dict[str, Any], work: Work) -> Any:
+    import torch.nn.functional as F
+
+    return F.batch_norm(t["x"], None, None, t["weight"], t["bias"], training=True)
+
+
 def _attention_unfold(t: dict[str, Any], work: Work) -> Any:
     import torch.nn.functional as F
 
@@ -101,6 +155,65 @@ def _attention_taps(t: dict[str, Any], work: Work) -> Any:
     return out.view(N, C, H, W)
 
 
+def _mask(t: dict[str, Any]) -> Any:
+    """The bias of every entry of the batch."""
+    bias = t["bias"]
+    return bias.expand(len(t["q"]) // len(bias), *bias.shape[1:]) if len(bias) == 1 else bias.repeat(len(t["q"]) // len(bias), 1, 1, 1)
+
+
+def _attention_fused(t: dict[str, Any], work: Work) -> Any:
+    import torch.nn.functional as F
+
+    return F.scaled_dot_product_attention(t["q"], t["k"], t["v"], attn_mask=_mask(t))
+
+
+def _attention_steps(t: dict[str, Any], work: Work) -> Any:
+    q, period = t["q"], len(t["bias"])
+    scores = (q * q.shape[-1] ** -0.5) @ t["k"].transpose(-1, -2)
+    scores = (scores.view(-1, period, *scores.shape[1:]) + t["bias"]).view(scores.shape)
+    return scores.softmax(-1) @ t["v"]
+
+
+def _relative_bias(t: dict[str, Any], work: Work) -> Any:
+    """The bias of all pairs of tokens, (heads, N, N), read from the table of every head."""
+    import torch
+
+    from pyhybrid.ops import relative_bias
+
+    return t["table"].flatten(1)[:, torch.from_numpy(relative_bias.index(work.config["size"]))]
+
+
+def _relative_attention_fused(t: dict[str, Any], work: Work) -> Any:
+    import torch.nn.functional as F
+
+    return F.scaled_dot_product_attention(t["q"], t["k"], t["v"], attn_mask=_relative_bias(t, work))
+
+
+def _relative_attention_steps(t: dict[str, Any], work: Work) -> Any:
+    scores = (t["q"] * t["q"].shape[-1] ** -0.5) @ t["k"].transpose(-1, -2)
+    return (scores + _relative_bias(t, work)).softmax(-1) @ t["v"]
+
+
+def _squeeze_excite(t: dict[str, Any], work: Work) -> Any:
+    import torch.nn.functional as F
+
+    z = F.silu(F.linear(t["x"].mean((2, 3)), t["reduce_weight"], t["reduce_bias"]))
+    return t["x"] * F.linear(z, t["expand_weight"], t["expand_bias"]).sigmoid()[:, :, None, None]
+
+
+def _aggregation(t: dict[str, Any], work: Work) -> Any:
+    import torch.nn.functional as F
+
+    weight, v = t["weight"], t["v"]
+    (N, groups), (C, H, W), r = weight.shape[:2], v.shape[1:], WINDOW // 2
+    padded = F.pad(v, (r, r, r, r), mode="reflect").view(N, C // groups, groups, H + 2 * r, W + 2 * r)
+    places = [(u, v) for u in range(WINDOW) for v in range(WINDOW)]
+    total = weight[:, None, :, 0] * padded[..., 0:H, 0:W]
+    for m, (u, v) in enumerate(places[1:], 1):
+        total = total + weight[:, None, :, m] * padded[..., u : u + H, v : v + W]
+    return total.view(N, C, H, W)
+
+
 def _conv_path(t: dict[str, Any], work: Work) -> Any:
     import torch
     import torch.nn.functional as F
@@ -131,7 +244,17 @@ FORMULAS: dict[str, dict[str, Callable[..., Any]]] = {
     "pointwise_conv": {"torch": _pointwise},
     "shift_sum": {"torch": _shift_sum},
     "softmax": {"torch": _softmax},
+    "linear": {"torch": _linear},
+    "layer_norm": {"torch": _layer_norm},
+    "batch_norm": {"torch": _batch_norm},
+    "gelu": {"torch": _gelu},
+    "deform_conv2d": {"torch gather": _deform_conv2d},
+    "max_pool2d": {"torch": _max_pool2d},
     "local_attention": {"torch": _attention_taps, "torch unfold": _attention_unfold},
+    "attention": {"torch": _attention_fused, "torch step by step": _attention_steps},
+    "relative_attention": {"torch": _relative_attention_fused, "torch step by step": _relative_attention_steps},
+    "aggregation": {"torch": _aggregation},
+    "squeeze_excite": {"torch": _squeeze_excite},
     "conv_path": {"torch": _conv_path},
     "acmix": {"torch": _acmix(_attention_taps), "torch unfold": _acmix(_attention_unfold)},
 }

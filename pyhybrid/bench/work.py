@@ -86,10 +86,84 @@ def _softmax(name: str, size: str, N: int, C: int, H: int) -> Work:
     return Work(name, "softmax", size, draw(x=(N, HEADS, WINDOW**2, H * H)), {"axis": 2}, 0, 0)
 
 
+def _gelu(name: str, size: str, N: int, C: int, H: int) -> Work:
+    return Work(name, "gelu", size, draw(x=(N, C, H, H)), {}, 0, 0)
+
+
+def _deform_conv2d(name: str, size: str, N: int, C: int, H: int) -> Work:
+    """Version 2 with offsets of about a pixel."""
+    arrays = draw(x=(N, C, H, H), offset=(N, 18, H, H), weight=(C, C, 3, 3), mask=(N, 9, H, H))
+    macs = N * C * C * 9 * H * H
+    return Work(name, "deform_conv2d", size, arrays, {"padding": 1}, macs, 2 * macs)
+
+
+def _max_pool2d(name: str, size: str, N: int, C: int, H: int) -> Work:
+    return Work(name, "max_pool2d", size, draw(x=(N, C, H, H)), {"kernel_size": 3, "stride": 2, "padding": 1}, 0, 0)
+
+
+def _linear(name: str, size: str, N: int, C: int, H: int) -> Work:
+    """The first half of a Transformer's two-layer network: every pixel a token, four times the channels."""
+    macs = 4 * N * C * C * H * H
+    return Work(name, "linear", size, draw(x=(N, H * H, C), weight=(4 * C, C), bias=(4 * C,)), {}, macs, 2 * macs)
+
+
+def _layer_norm(name: str, size: str, N: int, C: int, H: int) -> Work:
+    return Work(name, "layer_norm", size, draw(x=(N, H * H, C), weight=(C,), bias=(C,)), {"axis": -1}, 0, 0)
+
+
+def _layer_norm_of_maps(name: str, size: str, N: int, C: int, H: int) -> Work:
+    return Work(name, "layer_norm", size, draw(x=(N, C, H, H), weight=(C,), bias=(C,)), {"axis": 1}, 0, 0)
+
+
+def _batch_norm(name: str, size: str, N: int, C: int, H: int) -> Work:
+    return Work(name, "batch_norm", size, draw(x=(N, C, H, H), weight=(C,), bias=(C,)), {}, 0, 0)
+
+
 def _local_attention(name: str, size: str, N: int, C: int, H: int) -> Work:
     pixels = N * C * H * H * WINDOW**2
     arrays = draw(q=(N, C, H, H), k=(N, C, H, H), v=(N, C, H, H), pe=(C // HEADS, H, H))
     return Work(name, "local_attention", size, arrays, {"heads": HEADS, "kernel_size": WINDOW}, 2 * pixels, 5 * pixels)
+
+
+def _global_attention(name: str, size: str, N: int, C: int, H: int) -> Work:
+    """Every token sees the whole map, of maps larger than 14 × 14 a reduced copy; heads of 32 channels, a bias for each."""
+    return _attention(name, size, N, C, H * H, min(H, 14) ** 2, 1)
+
+
+def _window_attention(name: str, size: str, N: int, C: int, H: int) -> Work:
+    """Windows of 7 × 7 tokens; heads of 32 channels, a bias for each window and head, as with shifted windows."""
+    return _attention(name, size, N, C, WINDOW**2, WINDOW**2, (H // WINDOW) ** 2)
+
+
+def _attention(name: str, size: str, N: int, C: int, queries: int, keys: int, windows: int) -> Work:
+    d = 32
+    pairs = (N * windows, C // d)
+    arrays = draw(q=(*pairs, queries, d), k=(*pairs, keys, d), v=(*pairs, keys, d), bias=(windows, C // d, queries, keys))
+    products = N * windows * C * queries * keys
+    return Work(name, "attention", size, arrays, {}, 2 * products, 5 * products)
+
+
+def _relative_attention(name: str, size: str, N: int, C: int, H: int) -> Work:
+    """Every token of a map of at most 14 × 14 sees all others; heads of 32 channels, a table for each."""
+    d, H = 32, min(H, 14)
+    tokens = (N, C // d, H * H, d)
+    arrays = draw(q=tokens, k=tokens, v=tokens, table=(C // d, 2 * H - 1, 2 * H - 1))
+    products = N * C * H**4
+    return Work(name, "relative_attention", size, arrays, {"size": H}, 2 * products, 5 * products)
+
+
+def _squeeze_excite(name: str, size: str, N: int, C: int, H: int) -> Work:
+    """In the middle of an inverted bottleneck: four times the channels, and a quarter of the outer ones inside."""
+    arrays = draw(x=(N, 4 * C, H, H), reduce_weight=(C // 4, 4 * C), expand_weight=(4 * C, C // 4), reduce_bias=(C // 4,),
+                  expand_bias=(4 * C,))
+    return Work(name, "squeeze_excite", size, arrays, {}, 2 * N * C * C, 4 * N * C * C)
+
+
+def _aggregation(name: str, size: str, N: int, C: int, H: int) -> Work:
+    """Eight channels share a weight."""
+    arrays = draw(weight=(N, C // 8, WINDOW**2, H, H), v=(N, C, H, H))
+    products = N * C * H * H * WINDOW**2
+    return Work(name, "aggregation", size, arrays, {"kernel_size": WINDOW}, products, 2 * products)
 
 
 def _conv_path_macs(N: int, C: int, H: int) -> int:
@@ -122,7 +196,19 @@ WORKS: dict[str, Callable[..., Work]] = {
     "pointwise_conv": _pointwise,
     "shift_sum": _shift_sum,
     "softmax": _softmax,
+    "linear": _linear,
+    "layer_norm": _layer_norm,
+    "layer_norm_of_maps": _layer_norm_of_maps,
+    "batch_norm": _batch_norm,
+    "gelu": _gelu,
+    "deform_conv2d": _deform_conv2d,
+    "max_pool2d": _max_pool2d,
     "local_attention": _local_attention,
+    "global_attention": _global_attention,
+    "window_attention": _window_attention,
+    "relative_attention": _relative_attention,
+    "aggregation": _aggregation,
+    "squeeze_excite": _squeeze_excite,
     "conv_path": _conv_path,
     "acmix": _acmix,
 }

@@ -14,6 +14,7 @@ from pyhybrid import backend
 from pyhybrid.check.case import Case
 from pyhybrid.check.close import Measure, bound, measure, rounded
 from pyhybrid.check.gradient import along, analytic
+from pyhybrid.check.stochastic import stochastic
 
 __all__ = ["Result", "Run", "Subject"]
 
@@ -123,6 +124,18 @@ class Subject:
         with on(backward or forward):
             return Run(y, cache, dy, self.pull(dy, cache))
 
+    def run_stochastic(self) -> Run:
+        """A run of the NumPy bodies in stochastic arithmetic; the base run if the operator does not take such arrays."""
+        random = self.case.random(10)
+        case = self.case.copy().map(lambda a: stochastic(a, random, _EPS))
+        try:
+            with on("numpy"):
+                y, cache = case.call(self.operator.forward)
+                grads = self.pull(stochastic(self.dy.copy(), random, _EPS), cache)
+        except Exception:       # an operator under test may insist on plain arrays; then its noise is that of its inputs
+            return self.base
+        return Run(np.asarray(y), cache, self.dy, grads)
+
     def pull(self, dy: Array, cache: Any) -> Any:
         """The operator's gradients; none if it has no backward."""
         return () if self.operator.backward is None else self.operator.backward(dy, cache)
@@ -143,14 +156,18 @@ class Subject:
 
     @cached_property
     def noise(self) -> dict[str, float]:
-        """For each output, how much it moves per unit of relative change of the inputs; times eps, by rounding them."""
+        """For each output, how much it moves per unit of relative change of the inputs; times eps, by rounding them.
+
+        For gradients, whose terms may cancel exactly, also per unit of change of every intermediate result.
+        """
         moved = self.run(eps=_EPS).outputs
         again = self.run(self.case.map(lambda a: rounded(a, self.case.random(8), _EPS))).outputs
+        inside = {name: value for name, value in self.run_stochastic().outputs.items() if name.startswith("d")}
         table = {}
         with np.errstate(all="ignore"):
             for name, centre in self.base.outputs.items():
                 others = [
-                    other[name] for other in (moved, again) if name in other and other[name].shape == centre.shape
+                    other[name] for other in (moved, again, inside) if name in other and other[name].shape == centre.shape
                 ]
                 changes = [np.abs(other - centre) for other in others]
                 finite = [float(c[np.isfinite(c)].max(initial=0.0)) for c in changes]

@@ -30,6 +30,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seconds", type=float, default=0.3, help="least time per contender and row (default 0.3)")
     parser.add_argument("--without-numpy", action="store_true", help="leave out the NumPy bodies, which take seconds at the largest size")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--training-step", metavar="MODEL", help="instead: seconds and peak memory of a training step of this network")
+    parser.add_argument("--image-size", type=int, default=224, help="with --training-step: pixels on a side (default 224)")
+    parser.add_argument("--memory", type=float, metavar="GB", help="with --training-step: address space that each process may use")
 
 
 def contenders(work: Work, backward: bool, with_numpy: bool) -> dict[str, Any]:
@@ -68,6 +71,31 @@ def rows(options: argparse.Namespace) -> tuple[dict[int, tuple[float, float]], l
     return limits, records
 
 
+def training_step(options: argparse.Namespace) -> int:
+    """Every contender in a process of its own; the exit status says whether the compiled kernels could do it."""
+    import importlib.util
+
+    from pyhybrid.bench import training_step as steps
+    from pyhybrid.papers import variant
+
+    variant(options.training_step)
+    limit = None if options.memory is None else int(options.memory * 1e9)
+    contenders = [name for name in steps.CONTENDERS if not (options.without_numpy and name == "numpy")]
+    if importlib.util.find_spec("torch") is None or "resnet" not in options.training_step:     # the only network written for PyTorch
+        contenders.remove("torch unfold")
+    threads = (options.threads or [min(2, os.cpu_count() or 1)])[-1]
+    found = []
+    for contender in contenders:
+        step = steps.measure(options.training_step, options.batch, options.image_size, contender, limit, threads)
+        found.append(step)
+        if not options.json:
+            numbers = step.problem or f"{step.seconds:8.2f} s   peak {step.peak / 1e9:6.2f} GB"
+            print(f"{options.training_step}  batch {options.batch}  {threads} thr  {contender:<14} {numbers}", flush=True)
+    if options.json:
+        print(json.dumps([step._asdict() for step in found]))
+    return 1 if found[0].problem else 0
+
+
 def line(record: dict[str, Any]) -> str:
     others = "  ".join(f"{who} {record['ms'][who]:.2f} ({ratio:.1f}x)" for who, ratio in record["ratio"].items())
     return (f"{record['name']:<16}{record['size']:<8}{record['pass']:<9}{record['threads']} thr  rust {record['ms']['rust']:9.3f} ms "
@@ -78,6 +106,8 @@ def run(options: argparse.Namespace) -> int:
     backend.core()
     if options.batch < 1 or options.seconds <= 0 or any(count < 1 for count in options.threads or []):
         raise UsageError("--batch, --seconds and --threads must be positive")
+    if options.training_step:
+        return training_step(options)
     if not options.json:
         print(f"rust: median ms, share of the machine's limit; peers: median ms (times slower than rust); float32, batch {options.batch}")
     limits, records = rows(options)

@@ -45,6 +45,7 @@ def run(options: argparse.Namespace) -> int:
         convolution_is_shift_and_sum(photo, options.fast),
         attention_on_the_same_projections(photo),
         gradients(options.fast),
+        whole_networks(photo),
         backends(photo, options.fast),
         break_a_shift(),
         pictures(photo, options.out),
@@ -59,7 +60,7 @@ def run(options: argparse.Namespace) -> int:
 def convolution_is_shift_and_sum(photo: Array, fast: bool) -> bool:
     from pyhybrid.ops import conv2d, shift_sum, tap_projection
 
-    console.step(1, 6, "A 3x3 convolution is nine pointwise convolutions, shifted and summed")
+    console.step(1, 7, "A 3x3 convolution is nine pointwise convolutions, shifted and summed")
     side = 12 if fast else 20
     rng = np.random.default_rng(0)
     numerators = rng.integers(-9, 10, (4, 3, 3, 3))
@@ -93,7 +94,7 @@ def attention_on_the_same_projections(photo: Array) -> bool:
     from pyhybrid.ops import local_attention
     from pyhybrid.papers.acmix import ACmix
 
-    console.step(2, 6, "The same projections feed local self-attention; ACmix mixes both")
+    console.step(2, 7, "The same projections feed local self-attention; ACmix mixes both")
     layer = ACmix(3, 8, seed=0)
     y, cache = layer.forward(photo)
     a = local_attention.weights(_attention_cache(cache))
@@ -120,7 +121,7 @@ def gradients(fast: bool) -> bool:
     from pyhybrid.ops import acmix
     from pyhybrid.papers.acmix import ACmix
 
-    console.step(3, 6, "Every hand-derived gradient against the numerical one")
+    console.step(3, 7, "Every hand-derived gradient against the numerical one")
     rng = np.random.default_rng(1)
     layer = ACmix(3, 8, head=2, seed=rng)
     x = rng.standard_normal((2, 3, 6, 5) if fast else (2, 3, 9, 8))
@@ -149,10 +150,17 @@ def gradients(fast: bool) -> bool:
     return healthy
 
 
+def whole_networks(photo: Array) -> bool:
+    from pyhybrid.commands._tour_networks import networks
+
+    console.step(4, 7, "From blocks to networks: counted, and differentiated by hand")
+    return networks(photo)
+
+
 def backends(photo: Array, fast: bool) -> bool:
     from pyhybrid.ops import acmix, conv2d, conv_path, local_attention, pointwise_conv, shift_sum
 
-    console.step(4, 6, "NumPy against Rust: the same numbers, another speed")
+    console.step(5, 7, "NumPy against Rust: the same numbers, another speed")
     if not backend.available():
         print("  the compiled core is not installed: only the NumPy bodies run here (see `pyhybrid info`)")
         return True
@@ -205,7 +213,7 @@ def backends(photo: Array, fast: bool) -> bool:
 def break_a_shift() -> bool:
     from pyhybrid.ops import conv2d, shift_sum, tap_projection
 
-    console.step(5, 6, "Break it: leave out one shift, and find the smallest counterexample")
+    console.step(6, 7, "Break it: leave out one shift, and find the smallest counterexample")
 
     def broken(x: Array, weight: Array) -> Array:
         maps, _ = tap_projection.forward(x, weight)
@@ -239,7 +247,7 @@ def pictures(photo: Array, folder: Path) -> bool:
     from pyhybrid.papers.acmix import ACmix
     from pyhybrid.pictures import tiles
 
-    console.step(6, 6, "Pictures")
+    console.step(7, 7, "Pictures")
     H, W = photo.shape[2:]
     grey = photo.mean(1, keepdims=True) - photo.mean()
     edge = np.array([[-1.0, -2, -1], [0, 0, 0], [1, 2, 1]])[None, None]

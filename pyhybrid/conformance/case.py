@@ -19,8 +19,8 @@ __all__ = ["Case", "Config", "NotUnderstood", "Replayed", "Unreadable", "load"]
 Array = np.ndarray
 _META = ("system", "operator", "case", "config", "mode", "source", "note")
 _MODES = ("eval", "train", "n/a")
-_KINDS = ("input", "param", "output", "cotangent", "grad.input", "grad.param", "aux", "inter", "state_after", "after")
-_STATE = ("state_after", "after")       # two names for what a forward in training mode makes of the buffers
+_STATE = ("state_after", "after", "buffer_after")       # names for what a forward in training mode makes of the buffers
+_KINDS = ("input", "param", "output", "cotangent", "grad.input", "grad.param", "aux", "inter", *_STATE)
 
 
 class NotUnderstood(Exception):
@@ -37,6 +37,18 @@ class Config:
     def __init__(self, values: dict[str, Any]) -> None:
         self.values = values
         self.unread = dict.fromkeys(values)
+        self.groups: dict[str, Config] = {}
+
+    def left(self) -> list[str]:
+        """The keys that nobody asked for, those in groups by their dotted names."""
+        return [*self.unread, *(f"{name}.{key}" for name, group in self.groups.items() for key in group.left())]
+
+    def group(self, key: str) -> Config:
+        """An object with keys of its own; empty if it is absent."""
+        value = self._value(key) if key in self.values else {}
+        if not isinstance(value, dict):
+            self._refuse(key, "an object")
+        return self.groups.setdefault(key, Config(value))
 
     def whole(self, key: str, minimum: int = 1) -> int:
         """A whole number of at least `minimum`."""
@@ -104,6 +116,13 @@ class Config:
             self._refuse(key, "a list of pairs of whole numbers")
         return [(first, second) for first, second in rows]
 
+    def items(self, key: str) -> list[Any]:
+        """A non-empty list, whose entries the caller must check."""
+        value = self._value(key)
+        if not isinstance(value, list) or not value:
+            self._refuse(key, "a list")
+        return value
+
     def _value(self, key: str) -> Any:
         if key not in self.values:
             raise NotUnderstood(f"config key {key!r} is missing")
@@ -165,10 +184,12 @@ class Case:
         self._unread = {name for name in self._unread if not name.startswith("param.")}
         return self.named("param")
 
-    def check_complete(self, outputs: Iterable[str], aux: Iterable[str], buffers: Iterable[str] = (), state: Iterable[str] = ()) -> None:
+    def check_complete(self, outputs: Iterable[str], aux: Iterable[str], buffers: Iterable[str] = (), state: Iterable[str] = (),
+                       fixed: Iterable[str] = ()) -> None:
         """Raise `NotUnderstood`, listing everything, unless the file holds what was asked for and what is computed.
 
-        `buffers` are those of `param.*` that have no gradient, `state` the ones of them that the forward replaced.
+        `buffers` are those of `param.*` that have no gradient, `state` the ones of them that the forward replaced, `fixed` the outputs
+        that have none.
         """
         inputs = [name for name in self.arrays if name.startswith(("input.", "param."))]
         expected = {f"output.{name}" for name in outputs}
@@ -176,9 +197,10 @@ class Case:
         known |= {f"{kind}.{name}" for kind in _STATE for name in state}
         if self.named("cotangent"):      # then every gradient must be there; without cotangents there is none
             still = {f"param.{name}" for name in buffers}
-            expected |= {f"cotangent.{name}" for name in outputs} | {f"grad.{name}" for name in inputs if name not in still}
+            expected |= {f"cotangent.{name}" for name in outputs if name not in fixed}
+            expected |= {f"grad.{name}" for name in inputs if name not in still}
             known |= expected
-        problems = [f"config key {key!r}" for key in self.config.unread]
+        problems = [f"config key {key!r}" for key in self.config.left()]
         problems += [f"array {name}" for name in sorted(self._unread) + sorted(set(self.arrays) - known)]
         problems += [f"array {name} is missing" for name in sorted(expected - set(self.arrays))]
         if problems:
@@ -218,6 +240,7 @@ class Replayed(NamedTuple):
     exact: bool = False     # linear in floating point too: dyadic data must be reproduced with ==
     buffers: frozenset[str] = frozenset()     # parameters without a gradient, such as running statistics
     state: dict[str, Array] = {}  # noqa: RUF012 (never written to); the buffers that the forward replaced
+    fixed: frozenset[str] = frozenset()       # outputs without a cotangent: whole numbers, such as an index table
 
 
 def load(path: Path) -> tuple[Any, dict[str, Array]]:

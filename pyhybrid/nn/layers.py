@@ -150,7 +150,7 @@ class BatchNorm2d(Module):
             return batch_norm.forward(x, weight, bias, kept["running_mean"], kept["running_var"], eps=self.eps)
         y, cache = batch_norm.forward(x, weight, bias, eps=self.eps)
         mean, var = batch_norm.running_statistics(cache, kept["running_mean"], kept["running_var"], momentum=self.momentum)
-        kept |= {"running_mean": mean, "running_var": var, "num_batches_tracked": kept["num_batches_tracked"] + 1}
+        kept |= {"running_mean": mean, "running_var": var, "num_batches_tracked": np.asarray(kept["num_batches_tracked"] + 1)}
         return y, cache
 
     def backward(self, dy: Array, cache: batch_norm.Cache) -> tuple[Array, Grads]:

@@ -32,9 +32,9 @@ class Summary(NamedTuple):
 
 
 def summarize(model: Module, shape: tuple[int, ...], dtype: Any = "float32") -> Summary:
-    """Send an input of `shape` through `model` in counting mode. Shapes that do not fit raise the error that a real forward would."""
+    """Send an input of `shape` through `model`, computing nothing. Shapes that do not fit raise the error that a real forward would."""
     rows: dict[str, Row] = {}
-    with counting(), _watched(model) as watched:
+    with _evaluating(model), counting(), _watched(model) as watched:
         y, _ = model.forward(placeholder(shape, dtype))
     for name, module, output, macs in watched:
         own = sum(value.size for value in module.params.values())
@@ -45,6 +45,18 @@ def summarize(model: Module, shape: tuple[int, ...], dtype: Any = "float32") -> 
         if own or cost.total or operator is not None:
             rows[name] = Row(name, kind, output, own, cost)
     return Summary(list(rows.values()), y.shape, model.parameter_count(), sum((row.macs for row in rows.values()), Macs()))
+
+
+@contextmanager
+def _evaluating(model: Module) -> Iterator[None]:
+    """Evaluation mode for this block: training costs the same multiply-adds, but has batch statistics to keep, and here there are none."""
+    training = [layer for _, layer in model.named_modules() if layer.training]
+    model.eval()
+    try:
+        yield
+    finally:
+        for layer in training:
+            layer.training = True
 
 
 Visit = tuple[str, Module, tuple[int, ...], Macs]

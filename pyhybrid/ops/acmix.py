@@ -23,6 +23,7 @@ from typing import NamedTuple
 import numpy as np
 
 from pyhybrid.backend import kernel
+from pyhybrid.counting import Macs, placeholder
 from pyhybrid.errors import require
 from pyhybrid.ops import conv_path, local_attention, pointwise_conv, positional_term
 from pyhybrid.ops._sizes import integer
@@ -55,7 +56,7 @@ def output_shape(x, rate1, rate2, conv1_weight, conv1_bias, conv2_weight, conv2_
     expected = (conv1_weight.shape[0] if conv1_weight.ndim else 0, x.shape[1] if x.ndim == 4 else 0, 1, 1)
     require(all(weight.shape == expected for weight in weights.values()), "C2", x=x, **weights)
     require(all(bias.shape == expected[:1] for bias in biases.values()), "C2", **biases)
-    q = np.broadcast_to(np.zeros((), x.dtype), pointwise_conv.output_shape(x, conv1_weight, conv1_bias))     # a shape without memory
+    q = placeholder(pointwise_conv.output_shape(x, conv1_weight, conv1_bias), x.dtype)
     conv_path.output_shape(q, q, q, fc_weight, dep_conv_weight, fc_bias, dep_conv_bias, heads=heads, stride=stride,
                            channel_order=channel_order)
     d = q.shape[1] // integer("heads", heads)
@@ -63,6 +64,16 @@ def output_shape(x, rate1, rate2, conv1_weight, conv1_bias, conv2_weight, conv2_
     require(conv_p_bias is None or (conv_p_weight is not None and conv_p_bias.shape == (d,)), "C3", conv_p_bias=conv_p_bias,
             conv_p_weight=conv_p_weight)
     return local_attention.output_shape(q, q, q, heads=heads, kernel_size=kernel_size, stride=stride, border=border)
+
+
+def macs(x, rate1, rate2, conv1_weight, conv1_bias, conv2_weight, conv2_bias, conv3_weight, conv3_bias, fc_weight, dep_conv_weight,
+         conv_p_weight=None, conv_p_bias=None, fc_bias=None, dep_conv_bias=None, *, heads, kernel_size=7, stride=1, **config):
+    """Three projections, the positional term, attention, and the convolution path."""
+    q = placeholder(pointwise_conv.output_shape(x, conv1_weight, conv1_bias), x.dtype)
+    term = Macs() if conv_p_weight is None else positional_term.macs(conv_p_weight, size=x.shape[2:])
+    return (Macs(3 * pointwise_conv.macs(x, conv1_weight).weights) + term
+            + local_attention.macs(q, q, q, heads=heads, kernel_size=kernel_size, stride=stride, border="zero")
+            + conv_path.macs(q, q, q, fc_weight, dep_conv_weight, heads=heads, stride=stride))
 
 
 @kernel

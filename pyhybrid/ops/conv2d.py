@@ -16,11 +16,13 @@ Depthwise    groups = C: one group per channel, which the compiled kernel treats
 
 from __future__ import annotations
 
+from math import prod
 from typing import NamedTuple
 
 import numpy as np
 
 from pyhybrid.backend import kernel
+from pyhybrid.counting import Macs
 from pyhybrid.errors import require
 from pyhybrid.ops._sizes import integer, pair
 from pyhybrid.ops._taps import crop, pad_zeros, tap, taps
@@ -47,6 +49,11 @@ def output_shape(x, weight, bias=None, *, stride=1, padding=0, dilation=1, group
     spare_h, spare_w = H + 2 * ph - dh * (kh - 1) - 1, W + 2 * pw - dw * (kw - 1) - 1
     require(spare_h >= 0 and spare_w >= 0, "C5", x=x, weight=weight, padding=padding, dilation=dilation)
     return (N, O, spare_h // sh + 1, spare_w // sw + 1)
+
+
+def macs(x, weight, bias=None, **config):
+    """Every output value is a sum over C/groups·kh·kw products."""
+    return Macs(weights=prod(output_shape(x, weight, bias, **config)) * prod(weight.shape[1:]))
 
 
 @kernel

@@ -34,6 +34,11 @@ def output_shape(x, weight, bias=None, *, stride=1):
     return (N, O, ceil_div(H, sh), ceil_div(W, sw))
 
 
+def macs(x, weight, bias=None, *, stride=1):
+    """Those of stage I; stage II only adds. The maps are computed at every pixel, whatever the stride."""
+    return tap_projection.macs(x, weight, bias)
+
+
 @kernel
 def forward(x: Array, weight: Array, bias: Array | None = None, *, stride: int | Pair = 1) -> tuple[Array, Cache]:
     maps, _ = tap_projection.forward(x, weight, bias)                                     # (F1)

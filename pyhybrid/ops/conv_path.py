@@ -18,11 +18,13 @@ Smooth       everywhere (linear in q, k, v and in each weight)          Source: 
 
 from __future__ import annotations
 
+from math import prod
 from typing import NamedTuple
 
 import numpy as np
 
 from pyhybrid.backend import kernel
+from pyhybrid.counting import Macs
 from pyhybrid.errors import require
 from pyhybrid.ops import shift_conv
 from pyhybrid.ops._sizes import ceil_div, integer, pair
@@ -51,6 +53,13 @@ def output_shape(q, k, v, fc_weight, dep_conv_weight, fc_bias=None, dep_conv_bia
     require(dep_conv_bias is None or dep_conv_bias.shape == (C,), "C5", dep_conv_bias=dep_conv_bias, q=q)
     require(channel_order in ORDERS, "C6", channel_order=channel_order)
     return (N, C, ceil_div(H, sh), ceil_div(W, sw))
+
+
+def macs(q, k, v, fc_weight, dep_conv_weight, fc_bias=None, dep_conv_bias=None, **config):
+    """fc makes k² of 3·heads maps at every pixel; dep_conv then sums k²·k² products for every output value."""
+    from_fc = fc_weight.size * (q.size // config["heads"])
+    shape = output_shape(q, k, v, fc_weight, dep_conv_weight, fc_bias, dep_conv_bias, **config)
+    return Macs(weights=from_fc + prod(shape) * prod(dep_conv_weight.shape[1:]))
 
 
 @kernel

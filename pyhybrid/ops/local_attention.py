@@ -21,18 +21,19 @@ Smooth       everywhere                                                 Source: 
 
 from __future__ import annotations
 
-from math import isfinite
+from math import isfinite, prod
 from numbers import Real
 from typing import NamedTuple
 
 import numpy as np
 
 from pyhybrid.backend import kernel
+from pyhybrid.counting import Macs
 from pyhybrid.errors import require
 from pyhybrid.ops import reflection_pad, unfold
 from pyhybrid.ops._sizes import ceil_div, integer, pair
 from pyhybrid.ops._taps import crop, pad_zeros
-from pyhybrid.ops.softmax import largest
+from pyhybrid.ops.softmax import from_log_sum, largest
 
 Array = np.ndarray
 Pair = tuple[int, int]
@@ -59,6 +60,11 @@ def output_shape(q, k, v, pe=None, *, heads, kernel_size=7, stride=1, border="re
     return (N, C, ceil_div(H, sh), ceil_div(W, sw))
 
 
+def macs(q, k, v, pe=None, *, kernel_size=7, **config):
+    """A score and a weighted value for each of the k² taps, channel and output pixel."""
+    return Macs(products=2 * integer("kernel_size", kernel_size) ** 2 * prod(output_shape(q, k, v, pe, kernel_size=kernel_size, **config)))
+
+
 @kernel
 def forward(q: Array, k: Array, v: Array, pe: Array | None = None, *, heads: int, kernel_size: int = 7, stride: int | Pair = 1,
             border: str = "reflect", scale: float | None = None) -> tuple[Array, Cache]:
@@ -68,7 +74,7 @@ def forward(q: Array, k: Array, v: Array, pe: Array | None = None, *, heads: int
     E = relative_keys(window, k, pe, heads)                                # (F2) (N, heads, d, k*k, Ho, Wo)
     S = window.keep(scale_ * (q_ij * E).sum(2))                            # (F3) (N, heads, k*k, Ho, Wo)
     lse = log_sum_exp(S)                                                   # (F4)
-    a = np.exp(S - lse[:, :, None])                                        # (F5)
+    a = from_log_sum(S, lse[:, :, None], 2)                                # (F5)
     Uv = by_head(window.read(v), heads)
     o = (a[:, :, None] * Uv).sum(3)                                        # (F6) (N, heads, d, Ho, Wo)
     y = o.reshape(*q.shape[:2], *lse.shape[2:])
@@ -82,7 +88,8 @@ def backward(dy: Array, cache: Cache) -> Grads:
     scale_ = head_scale(q.shape[1] // heads, scale)
     q_ij = by_head(window.centre(q), heads)[:, :, :, None]
     E = relative_keys(window, k, pe, heads)
-    a = np.exp(window.keep(scale_ * (q_ij * E).sum(2)) - lse[:, :, None])   # (F3) (F5) again
+    S = window.keep(scale_ * (q_ij * E).sum(2))                            # (F3) again
+    a = from_log_sum(S, lse[:, :, None], 2)                                # (F5) again
     do = by_head(dy, heads)[:, :, :, None]                                 # (N, heads, d, 1, Ho, Wo)
     dUv = a[:, :, None] * do                                               # (B1)
     da = (do * by_head(window.read(v), heads)).sum(2)                      # (B2)
@@ -102,7 +109,7 @@ def weights(cache: Cache) -> Array:
     window = Window(kernel_size, pair("stride", stride), border, q.shape[2:])
     q_ij = by_head(window.centre(q), heads)[:, :, :, None]
     E = relative_keys(window, k, pe, heads)
-    return np.exp(window.keep(head_scale(q.shape[1] // heads, scale) * (q_ij * E).sum(2)) - lse[:, :, None])
+    return from_log_sum(window.keep(head_scale(q.shape[1] // heads, scale) * (q_ij * E).sum(2)), lse[:, :, None], 2)
 
 
 class Window(NamedTuple):

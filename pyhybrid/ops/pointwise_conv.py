@@ -11,11 +11,13 @@ Smooth       everywhere (linear in x and in weight)                     Source: 
 
 from __future__ import annotations
 
+from math import prod
 from typing import NamedTuple
 
 import numpy as np
 
 from pyhybrid.backend import kernel
+from pyhybrid.counting import Macs
 from pyhybrid.errors import require
 
 Array = np.ndarray
@@ -30,6 +32,11 @@ def output_shape(x, weight, bias=None):
     require(weight.ndim == 4 and weight.shape[1:] == (x.shape[1], 1, 1), "C2", weight=weight, x=x)
     require(bias is None or bias.shape == weight.shape[:1], "C3", bias=bias, weight=weight)
     return (x.shape[0], weight.shape[0], *x.shape[2:])
+
+
+def macs(x, weight, bias=None):
+    """Every output value is a sum over C products."""
+    return Macs(weights=prod(output_shape(x, weight, bias)) * weight.shape[1])
 
 
 @kernel

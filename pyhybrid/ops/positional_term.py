@@ -11,11 +11,13 @@ Smooth       everywhere (linear)                                        Source: 
 
 from __future__ import annotations
 
+from math import prod
 from typing import NamedTuple
 
 import numpy as np
 
 from pyhybrid.backend import kernel
+from pyhybrid.counting import Macs
 from pyhybrid.errors import require
 from pyhybrid.ops._sizes import pair
 
@@ -44,6 +46,11 @@ def output_shape(weight, bias=None, *, size):
     require(weight.ndim == 4 and weight.shape[1:] == (2, 1, 1), "C1", weight=weight)
     require(bias is None or bias.shape == weight.shape[:1], "C2", bias=bias, weight=weight)
     return (len(weight), *pair("size", size, 0))
+
+
+def macs(weight, bias=None, *, size):
+    """Two products per value of the map."""
+    return Macs(weights=2 * prod(output_shape(weight, bias, size=size)))
 
 
 @kernel

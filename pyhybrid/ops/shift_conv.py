@@ -14,11 +14,13 @@ Start        `shift_weight(k, O)` holds the one-hot kernels of the fixed shifts:
 
 from __future__ import annotations
 
+from math import prod
 from typing import NamedTuple
 
 import numpy as np
 
 from pyhybrid.backend import kernel
+from pyhybrid.counting import Macs
 from pyhybrid.errors import require
 from pyhybrid.ops import conv2d, shift_sum
 from pyhybrid.ops._sizes import ceil_div, integer, pair
@@ -51,6 +53,11 @@ def output_shape(maps, weight=None, bias=None, *, kernel_size, stride=1):
         require(weight.shape[1:] == (k * k, k, k) and weight.shape[0] % d == 0, "C2", weight=weight, maps=maps, kernel_size=kernel_size)
     require(bias is None or (weight is not None and bias.shape == weight.shape[:1]), "C3", bias=bias, weight=weight)
     return (N, d if weight is None else len(weight), ceil_div(H, sh), ceil_div(W, sw))
+
+
+def macs(maps, weight=None, bias=None, **config):
+    """With learnt kernels every output value is a sum over k²·k² products; fixed shifts only add."""
+    return Macs(weights=0 if weight is None else prod(output_shape(maps, weight, bias, **config)) * prod(weight.shape[1:]))
 
 
 @kernel

@@ -54,3 +54,13 @@ def backward(dy: Array, cache: Cache) -> Grads:
 def largest(x: Array, axis: int) -> Array:
     """Maximum of the real parts, with the axis kept: a constant as far as derivatives go, so complex steps pass it by."""
     return x.real.max(axis, keepdims=True)
+
+
+def from_log_sum(x: Array, lse: Array, axis: int) -> Array:
+    """The softmax of x along `axis`, whose log-sum-exp is `lse` (axis kept).
+
+    exp(x - lse) alone carries the rounding of lse: with scores in the thousands its sum is 1 to thirteen digits only, and the gradient
+    of a weight near 1 is a difference that needs them all. That factor is common to all entries, so dividing by their sum removes it.
+    """
+    a = np.exp(x - lse)
+    return a if a.dtype == object else a / a.sum(axis, keepdims=True)       # exact numbers have no rounding to remove

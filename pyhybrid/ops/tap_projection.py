@@ -12,11 +12,13 @@ Note         A bias here is shifted along with its map and is lost at the border
 
 from __future__ import annotations
 
+from math import prod
 from typing import NamedTuple
 
 import numpy as np
 
 from pyhybrid.backend import kernel
+from pyhybrid.counting import Macs
 from pyhybrid.errors import require
 
 Array = np.ndarray
@@ -33,6 +35,11 @@ def output_shape(x, weight, bias=None):
     (N, _, H, W), (O, _, kh, kw) = x.shape, weight.shape
     require(bias is None or bias.shape == (kh * kw, O), "C3", bias=bias, weight=weight)
     return (N, kh * kw, O, H, W)
+
+
+def macs(x, weight, bias=None):
+    """Every value of every map is a sum over C products."""
+    return Macs(weights=prod(output_shape(x, weight, bias)) * weight.shape[1])
 
 
 @kernel

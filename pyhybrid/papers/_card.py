@@ -24,6 +24,7 @@ class Difference(NamedTuple):
     code: str
     default: str        # what we do unless told otherwise
     options: tuple[tuple[str, Any], ...] = ()     # (argument of the layer, value) that gives another behaviour
+    layer: str = ""                               # the class that the options belong to, if not the card's own
 
 
 class Card(NamedTuple):

@@ -30,6 +30,11 @@ STATEMENTS = (
     "local_attention_is_masked_global",
     "window_attention_is_masked_global",
     "rolled_conv_path_is_cut_and_glued",
+    "static_relative_attention_is_a_normalised_convolution",
+    "constant_bias_is_plain_attention",
+    "post_form_is_attention_plus_convolution",
+    "windowed_table_is_a_depthwise_convolution",
+    "relative_attention_is_translation_equivariant",
 )
 
 

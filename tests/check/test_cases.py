@@ -10,9 +10,10 @@ from hypothesis import find, given, settings
 from hypothesis import strategies as st
 
 from pyhybrid.check import Case, cases
+from pyhybrid.check.draws import acmix
 
 NAMES = sorted(cases.CASES)
-MAPS = [name for name in NAMES if name not in ("softmax", "positional_term")]
+MAPS = [name for name in acmix.CASES if name not in ("softmax", "positional_term")]
 
 
 def module(name):
@@ -49,6 +50,12 @@ def test_seeded_cases_repeat_and_differ_by_seed(name):
     assert numbers(cases.seeded(name, 8)) != numbers(cases.seeded(name, 8, seed=1))
     assert len(cases.seeded(name, 5)) == 5
     assert all(a.size for a in cases.seeded(name, 8)[0].arrays.values())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_corners_hold_axes_of_length_one_and_zero(name):
+    lengths = {length for case in cases.corners(name) for a in case.arrays.values() for length in a.shape}
+    assert {0, 1} <= lengths
 
 
 @pytest.mark.parametrize("name", MAPS)

@@ -67,7 +67,9 @@ def wide(name: str, width: int, seed: int = SEED, **pins: Any) -> Case:
     window = {"kernel_size": 3} if width < 4 else {}
     border = {"border": "zero"} if width == 1 else {}
     return pinned(
-        name, seed, **{"N": 1, "H": 4, "W": width, "shape": (2, width), "axis": -1, "size": (4, width), **window, **border, **pins}
+        name,
+        seed,
+        **{"N": 1, "H": 4, "W": width, "n": width, "shape": (2, width), "axis": -1, "size": (4, width), **window, **border, **pins},
     )
 
 

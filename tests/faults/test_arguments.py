@@ -17,6 +17,7 @@ from pyhybrid.errors import ConstraintError, describe
 by_name = pytest.mark.parametrize("name", NAMES)
 needs_core = pytest.mark.skipif(not seam.available(), reason="the compiled core is not installed")
 X = np.arange(30.0).reshape(1, 1, 5, 6)
+ANY_SHAPE = ("elu_plus_one", "erf", "gelu", "relu", "sigmoid", "silu", "tanh")  # element by element
 
 WRONG = {
     "float16": lambda a: a.astype(np.float16), "int64": lambda a: a.astype(np.int64), "uint8": lambda a: a.astype(np.uint8),
@@ -93,7 +94,7 @@ def test_row_08_shapes_that_do_not_fit_are_named_with_rule_and_shape(name):
                 assert shapes in str(error) or name == "acmix", f"{changed}: {error} does not tell {argument} = {shapes}"
             else:
                 assert y.shape == changed.call(operator(name).output_shape)
-    assert refused
+    assert refused or name in ANY_SHAPE
 
 
 @by_name
@@ -150,7 +151,13 @@ def test_row_09_huge_sizes_in_the_configuration_are_refused(backend):
                 operator(name).forward(*arrays, **config)
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if "stride" in [p.name for p in programs.parameters(name)]])
+WITH_STRIDE = [name for name in NAMES if "stride" in [p.name for p in programs.parameters(name)]]
+
+
+SIZED = ("aggregation", "deform_conv2d")  # weights or offsets have the size of the output
+
+
+@pytest.mark.parametrize("name", [name for name in WITH_STRIDE if name not in SIZED])
 def test_row_09_the_largest_steps_are_legal(name, backend):
     """A stride beyond the map leaves its first row and column; nothing overflows on the way."""
     case = example_case(name)

@@ -108,7 +108,7 @@ def test_row_04_every_tail_of_a_vector_equals_the_reference(name, dtype):
 
 @needs_core
 @by_dtype
-@pytest.mark.parametrize("name", ["conv2d", "conv_decomposition", "pointwise_conv", "tap_projection", "shift_conv"])
+@pytest.mark.parametrize("name", ["conv2d", "conv_decomposition", "linear", "pointwise_conv", "tap_projection", "shift_conv"])
 def test_row_04_every_tail_of_a_tile_of_channels_equals_the_reference(name, dtype):
     for count in range(1, 34):
         channels = {"C": 34 - count, "O": count, "inner": 34 - count, "outer": count, "groups": 1 + count % 2, "d": 1 + count % 2}

@@ -17,11 +17,14 @@ LINEAR = (
     "unfold",
     "shift_sum",
     "conv2d",
+    "linear",
     "pointwise_conv",
     "tap_projection",
     "conv_decomposition",
     "shift_conv",
 )
+CHOOSE = ("relu", "max_pool2d")  # their gradient hands dy on or not: x itself is in no product
+PLACES = ("ys", "xs", "grid", "offset")  # where sampling reads x: a NaN says nowhere, and dx gets nothing from there
 by_name = pytest.mark.parametrize("name", NAMES)
 needs_core = pytest.mark.skipif(not seam.available(), reason="the compiled core is not installed")
 by_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=lambda d: d.__name__)
@@ -86,6 +89,8 @@ def test_row_01_nan_reaches_all_that_depends_on_it(name, backend):
             index = case.random(4, len(argument)).integers(a.size)
             moved, bad = run(name, poisoned(case, argument, a.flat[index] + scale)), run(name, poisoned(case, argument, np.nan))
             for output, before in plain.items():
+                if output == "dx" and (name in CHOOSE or argument in PLACES):
+                    continue
                 depends = moved[output] != before
                 seen += int(depends.sum())
                 assert np.isnan(bad[output][depends]).all(), f"{name}: a NaN in {argument} is lost on the way to {output} of {case}"

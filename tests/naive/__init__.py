@@ -9,3 +9,9 @@ None.
 from naive._indices import box, like, pair  # noqa: F401
 from naive.acmix import *  # noqa: F403
 from naive.acmix import _neighbours  # noqa: F401
+from naive.activation import *  # noqa: F403
+from naive.attention import *  # noqa: F403
+from naive.coatnet import *  # noqa: F403
+from naive.das import *  # noqa: F403
+from naive.normalisation import *  # noqa: F403
+from naive.pooling import *  # noqa: F403

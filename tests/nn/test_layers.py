@@ -44,6 +44,7 @@ def test_batch_norm_moves_its_statistics_in_training_only(rng, backend):
     values = x.transpose(1, 0, 2, 3).reshape(2, -1)
     np.testing.assert_allclose(layer.buffers["running_mean"], 0.25 * values.mean(1), rtol=1e-14)
     np.testing.assert_allclose(layer.buffers["running_var"], 0.75 + 0.25 * values.var(1, ddof=1), rtol=1e-14)
+    assert isinstance(layer.state_dict()["num_batches_tracked"], np.ndarray)
     assert layer.buffers["num_batches_tracked"] == 1 and layer.buffers["num_batches_tracked"].dtype == np.int64
 
 

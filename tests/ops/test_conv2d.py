@@ -82,6 +82,45 @@ def test_an_infinite_weight_meets_the_zeros_of_the_padding(backend):
         y = conv(np.ones((1, 1, 3, 3)), np.full((1, 1, 3, 3), np.inf), padding=1)
     assert np.isinf(y[0, 0, 1, 1]) and np.isnan(y).sum() == 8
 
+# CoAtNet, eq. (1): y_i = Σ over j near i of w_{i-j} ∘ x_j, a convolution in the strict sense.
+
+
+def depthwise(x, weight, **config):
+    return conv2d.forward(x, weight[:, None], groups=len(weight), **config)[0]
+
+
+@pytest.mark.parametrize("k", [1, 3, 5])
+def test_depthwise_with_the_kernel_the_other_way_round_is_equation_1_of_coatnet(backend, k):
+    """Written with displacements i - j, the kernel is read backwards: K[u, v] = w at (p - u, p - v), p = (k-1)/2."""
+    (N, C, H, W), p = (2, 3, 5, 6), (k - 1) // 2
+    random = np.random.default_rng(k)
+    x, w = random.integers(-4, 5, (N, C, H, W)).astype(float), random.integers(-4, 5, (C, k, k)).astype(float)
+    y = np.zeros(x.shape)
+    for i, j, a, b in np.ndindex(H, W, H, W):
+        if abs(i - a) <= p and abs(j - b) <= p:
+            y[:, :, i, j] += w[:, i - a + p, j - b + p] * x[:, :, a, b]
+    assert (depthwise(x, np.ascontiguousarray(w[:, ::-1, ::-1]), padding=p) == y).all()
+    assert (k == 1) == bool((depthwise(x, w, padding=p) == y).all())
+
+
+def test_depthwise_with_a_stride_is_every_other_pixel_of_the_one_without(backend):
+    random = np.random.default_rng(2)
+    x, w = random.integers(-4, 5, (2, 3, 7, 6)).astype(float), random.integers(-4, 5, (3, 3, 3)).astype(float)
+    assert (depthwise(x, w, padding=1, stride=2) == depthwise(x, w, padding=1)[:, :, ::2, ::2]).all()
+
+
+@pytest.mark.parametrize("H", [4, 5, 6, 7])
+def test_padding_same_of_stride_2_is_zeros_appended_by_hand(backend, H):
+    """Tensorflow puts the smaller half of the zeros first, at even sizes none: other numbers than padding=1, the same shape."""
+    random = np.random.default_rng(3)
+    x, w = random.standard_normal((1, 2, H, H)), random.standard_normal((2, 3, 3))
+    total = max((-(-H // 2) - 1) * 2 + 3 - H, 0)
+    border = (total // 2, total - total // 2)
+    y = depthwise(np.pad(x, [(0, 0), (0, 0), border, border]), w, stride=2)
+    same = depthwise(x, w, padding=1, stride=2)
+    assert y.shape == same.shape
+    assert bool((y == same).all()) == (H % 2 == 1)
+
 
 def test_c1_x_has_four_axes(refuses):
     refuses(conv2d, "C1", "x", np.zeros((2, 3, 3)), np.zeros((1, 2, 1, 1)))

@@ -18,7 +18,7 @@ def test_the_formulas_of_the_table(C, N, k_a, k_c):
                                                              (512, 105_472, 11.8, 0.38)])  # fmt: skip
 def test_the_values_at_the_widths_of_a_resnet(C, second, share, ratio):
     found = costs.table(C)
-    assert found["ACmix"].stage2 == second and round(100 * found["ACmix"].share, 1) == share
+    assert found["ACmix"].stage2 == second and abs(100 * found["ACmix"].share - share) < 0.06
     assert round(sum(found["ACmix"]) / sum(found["convolution"]), 2) == ratio
 
 

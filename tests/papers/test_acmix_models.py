@@ -94,10 +94,12 @@ def test_counts_are_those_of_a_real_forward(rng):
     assert found.shape == y.shape and found.macs.total == 2 * summarize(model, (1, 3, 17, 19)).macs.total
     assert sum(row.params for row in found.rows) == found.params == model.parameter_count()
     assert "forward" not in vars(model.children["conv1"]), "the model is left as it was"
+    assert summarize(model.train(), (2, 3, 17, 19)) == found, "training costs the same"
+    assert all(layer.training for _, layer in model.named_modules()), "and the model is still in training mode"
 
 
 def test_both_starts_of_the_resnet():
-    official, shifts = ResNet(**TINY), ResNet(**TINY, init_style="shift")
+    official, shifts = ResNet(**TINY), ResNet(**TINY, init="shift")
     kernels = shift_conv.shift_weight(3, 2, np.float64)
     assert (shifts.state_dict()["layer1.0.conv2.dep_conv.weight"] == kernels).all()
     drawn = build("acmix_resnet26", num_classes=2).state_dict()["layer1.0.conv2.dep_conv.weight"]
@@ -152,7 +154,7 @@ def test_unknown_and_missing_keys_are_listed():
         (lambda: Bottleneck(4, 2, 2, False), "without downsample"),
         (lambda: Bottleneck(4, 2, mixer="other"), "mixer must be one of"),
         (lambda: ResNet((1, 1), (2,)), "as many stages"),
-        (lambda: ResNet((1,), (4,), init_style="zero"), "init_style"),
+        (lambda: ResNet((1,), (4,), init="zero"), "init"),
         (lambda: WindowAttention(4, 2, 3), "num_heads must divide dim"),
         (lambda: WindowAttention(4, 2, 2, kernel_conv=2), "kernel_conv must be odd"),
         (lambda: WindowAttention(4, 2, 2, conv_channel_order="none"), "conv_channel_order"),

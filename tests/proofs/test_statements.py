@@ -4,7 +4,18 @@ import numpy as np
 import pytest
 
 from pyhybrid import backend, proofs
-from pyhybrid.ops import attention, conv2d, local_attention, positional_term, roll, shift, shift_sum, softmax, window_partition
+from pyhybrid.ops import (
+    attention,
+    conv2d,
+    local_attention,
+    positional_term,
+    relative_attention,
+    roll,
+    shift,
+    shift_sum,
+    softmax,
+    window_partition,
+)
 from pyhybrid.proofs import _check, _draw
 
 EVERY = [pytest.param(proof, id=proof.name) for proof in proofs.every()]
@@ -168,6 +179,48 @@ def test_a_positional_term_that_is_not_linear_is_found(monkeypatch):
     assert failing_steps("linear_position_peaks_at_a_corner") == [1, 3]
     assert failing_steps("linear_position_peaks_at_a_corner.weights") == [2]
     assert failing_steps("frozen_attention_is_a_convolution.position") == [2]
+
+
+RELATIVE = ["static_relative_attention_is_a_normalised_convolution", "constant_bias_is_plain_attention",
+            "constant_bias_is_plain_attention.post",
+            "post_form_is_attention_plus_convolution", "post_form_is_attention_plus_convolution.any_kernel",
+            "windowed_table_is_a_depthwise_convolution.local", "relative_attention_is_translation_equivariant"]
+
+
+def relative_faults(monkeypatch, changed):
+    """The failing steps of the statements about relative attention, with `changed(table, config)` before the operator."""
+    right = relative_attention.forward
+
+    def wrong(q, k, v, table, **config):
+        table, config = changed(table, config)
+        return right(q, k, v, np.ascontiguousarray(table), **config)
+
+    broken(monkeypatch, relative_attention, wrong)
+    return {name: failing_steps(name) for name in RELATIVE}
+
+
+def test_relative_attention_with_the_other_sign_is_found(monkeypatch):
+    found = relative_faults(monkeypatch, lambda table, config: (table, config | {"sign": "key - query"}))
+    assert [bool(found[name]) for name in RELATIVE] == [True, False, False, True, True, True, True]
+    assert found["static_relative_attention_is_a_normalised_convolution"] == [1]
+    assert found["post_form_is_attention_plus_convolution"] == [1]
+
+
+def test_relative_attention_of_the_other_form_is_found(monkeypatch):
+    other = {"pre": "post", "post": "pre"}
+    found = relative_faults(monkeypatch, lambda table, config: (table, config | {"form": other[config["form"]]}))
+    assert all(found.values())
+
+
+def test_relative_attention_without_its_table_is_found(monkeypatch):
+    found = relative_faults(monkeypatch, lambda table, config: (0 * np.where(np.isfinite(table), table, 0), config))
+    assert [bool(found[name]) for name in RELATIVE] == [True, False, True, True, True, True, True]
+
+
+def test_relative_attention_that_scales_its_table_is_found(monkeypatch):
+    found = relative_faults(monkeypatch, lambda table, config: (table / 2, config))
+    assert [bool(found[name]) for name in RELATIVE] == [True, False, True, True, True, True, True]
+    assert found["relative_attention_is_translation_equivariant"] == [1, 3]
 
 
 def test_every_statement_is_a_file_and_every_file_is_listed():

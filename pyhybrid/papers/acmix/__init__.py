@@ -60,6 +60,23 @@ CARD = Card(
             "the convolution path: q, k, v become k*k maps, shifted and summed by one grouped convolution",
             _ops("conv_path.forward"),
         ),
+        Equation(
+            "(19)-(20)",
+            "attention over all pixels, with keys and values from a reduced map (PVT)",
+            ("pyhybrid.ops.attention.forward", "pyhybrid.papers.acmix.PVTAttention"),
+        ),
+        Equation(
+            "(19)-(20)",
+            "attention within windows (Swin), joined by the convolution path on the whole map",
+            (*_ops("window_partition.forward", "window_reverse.forward", "relative_bias.forward", "roll.forward"),
+             "pyhybrid.ops.window_partition.shift_mask", "pyhybrid.papers.acmix.WindowAttention"),
+        ),
+        Equation(
+            "(19)-(20)",
+            "pairwise and patchwise attention (SAN): weights per channel group, aggregated over the window",
+            ("pyhybrid.ops.aggregation.forward", "pyhybrid.papers.acmix.SAM"),
+        ),
+        Equation("table 1", "cost of the two stages, counted", ("pyhybrid.papers.acmix.costs.table",)),
         Equation("code", "windows of a reflected map", _ops("reflection_pad.forward", "unfold.forward")),
         Equation(
             "code",
@@ -100,8 +117,40 @@ CARD = Card(
         Difference(
             topic="start of dep_conv in a network",
             paper="shift kernels",
-            code="the ResNet overwrites them with its own random start; the block alone keeps them",
-            default="the block starts from shift kernels",
+            code="the ResNet overwrites them with its own random start; the block alone and the Swin network keep them",
+            default="as the code",
+            options=(("init", "shift"),),
+            layer="pyhybrid.papers.acmix.ResNet",
+        ),
+        Difference(
+            topic="convolution path of the Swin block",
+            paper="not discussed",
+            code="it sees the rolled map as a whole, cut where the roll glued it, and bypasses the output projection",
+            default="as the code",
+        ),
+        Difference(
+            topic="mask of shifted windows",
+            paper="not discussed",
+            code="-100, not minus infinity: a hidden key keeps exp(-100) of its weight, more if its score is far above the others",
+            default="as the code",
+        ),
+        Difference(
+            topic="stride of patchwise attention",
+            paper="not discussed",
+            code="fails (in the code that the mode was taken from)",
+            default="both SAN modes take any stride and round up",
+        ),
+        Difference(
+            topic="SAN and PVT variants",
+            paper="in the tables",
+            code="never released; how the convolution path is joined there is not known",
+            default="the attention modes, without the convolution path and without a claim to be the authors' models",
+        ),
+        Difference(
+            topic="scale of the query",
+            paper="in the softmax",
+            code="only attention scales it; the convolution path reads the query as projected",
+            default="as the code",
         ),
         Difference(
             topic="width of fc",

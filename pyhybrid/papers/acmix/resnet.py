@@ -92,7 +92,7 @@ class Bottleneck(Module):
 class ResNet(Module):
     """x (N, 3, H, W) -> logits (N, num_classes): stem, four stages of `Bottleneck`, global average pool, linear classifier.
 
-    init_style="official" draws the weight of every convolution from N(0, 2/(out·kh·kw)), those inside ACmix as well, as the official code
+    init="official" draws the weight of every convolution from N(0, 2/(out·kh·kw)), those inside ACmix as well, as the official code
     does; "shift" leaves the learnt shifts of ACmix (`dep_conv`) at the shift kernels, as the paper describes.
     """
 
@@ -108,15 +108,15 @@ class ResNet(Module):
     expansion: int = 4
     mixer: str = "acmix"
     acmix: dict[str, Any] = field(default_factory=dict)
-    init_style: str = "official"
+    init: str = "official"
     dtype: Any = np.float64
     seed: Seed = 0
 
     def __post_init__(self) -> None:
         if len(self.layers) != len(self.planes):
             raise ConstraintError(f"ResNet: layers and planes must name as many stages; got {self.layers} and {self.planes}")
-        if self.init_style not in INITS:
-            raise ConstraintError(f"ResNet: init_style must be one of {INITS}; got {self.init_style!r}")
+        if self.init not in INITS:
+            raise ConstraintError(f"ResNet: init must be one of {INITS}; got {self.init!r}")
         rng = init.generator(self.seed)
         common: dict[str, Any] = {"dtype": init.float_type("ResNet", self.dtype), "seed": rng}
         self.children |= {
@@ -146,7 +146,7 @@ class ResNet(Module):
         """Kaiming's normal start for the weights of all convolutions (fan out, before relu)."""
         for _, module in self.named_modules():
             for name, value in module.params.items():
-                kept = self.init_style == "shift" and name == "dep_conv.weight"
+                kept = self.init == "shift" and name == "dep_conv.weight"
                 if value.ndim == 4 and not kept:
                     outputs, _, kh, kw = value.shape
                     module.params[name] = init.normal(sqrt(2 / (outputs * kh * kw)), value.shape, value.dtype, rng)

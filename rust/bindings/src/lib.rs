@@ -5,22 +5,52 @@ use pyo3::exceptions::PyImportError;
 use pyo3::prelude::*;
 
 mod acmix;
+mod aggregation;
 mod arrays;
+mod attention;
+mod avg_pool2d;
+mod batch_norm;
+mod bilinear_sample;
 mod conv2d;
 mod conv_decomposition;
 mod conv_path;
+mod deform_conv2d;
+mod depthwise_separable_conv;
+mod elu_plus_one;
+mod erf;
+mod gelu;
+mod global_avg_pool;
+mod grid_sample;
+mod group_norm;
+mod instance_norm;
+mod layer_norm;
 mod limits;
+mod linear;
+mod linear_attention;
 mod local_attention;
+mod local_relative_attention;
+mod max_pool2d;
 mod pointwise_conv;
 mod positional_term;
 mod reflection_pad;
+mod relative_attention;
+mod relative_bias;
+mod relu;
+mod resize_bilinear;
+mod roll;
 mod settings;
 mod shift;
 mod shift_conv;
 mod shift_sum;
+mod sigmoid;
+mod silu;
 mod softmax;
+mod squeeze_excite;
+mod tanh;
 mod tap_projection;
 mod unfold;
+mod window_partition;
+mod window_reverse;
 
 /// Panics inside a worker thread, so that a test can see what becomes of it.
 #[pyfunction]
@@ -48,21 +78,69 @@ mod _core {
     #[pymodule_export]
     use super::acmix::{acmix_backward, acmix_forward};
     #[pymodule_export]
+    use super::aggregation::{aggregation_backward, aggregation_forward};
+    #[pymodule_export]
+    use super::attention::{attention_backward, attention_forward};
+    #[pymodule_export]
+    use super::avg_pool2d::{avg_pool2d_backward, avg_pool2d_forward};
+    #[pymodule_export]
+    use super::batch_norm::{batch_norm_backward, batch_norm_forward};
+    #[pymodule_export]
+    use super::bilinear_sample::{bilinear_sample_backward, bilinear_sample_forward};
+    #[pymodule_export]
     use super::conv_decomposition::{conv_decomposition_backward, conv_decomposition_forward};
     #[pymodule_export]
     use super::conv_path::{conv_path_backward, conv_path_forward};
     #[pymodule_export]
     use super::conv2d::{conv2d_backward, conv2d_forward};
     #[pymodule_export]
+    use super::deform_conv2d::{deform_conv2d_backward, deform_conv2d_forward};
+    #[pymodule_export]
+    use super::depthwise_separable_conv::{depthwise_separable_conv_backward, depthwise_separable_conv_forward};
+    #[pymodule_export]
+    use super::elu_plus_one::{elu_plus_one_backward, elu_plus_one_forward};
+    #[pymodule_export]
+    use super::erf::{erf_backward, erf_forward};
+    #[pymodule_export]
+    use super::gelu::{gelu_backward, gelu_forward};
+    #[pymodule_export]
+    use super::global_avg_pool::{global_avg_pool_backward, global_avg_pool_forward};
+    #[pymodule_export]
+    use super::grid_sample::{grid_sample_backward, grid_sample_forward};
+    #[pymodule_export]
+    use super::group_norm::{group_norm_backward, group_norm_forward};
+    #[pymodule_export]
+    use super::instance_norm::{instance_norm_backward, instance_norm_forward};
+    #[pymodule_export]
+    use super::layer_norm::{layer_norm_backward, layer_norm_forward};
+    #[pymodule_export]
     use super::limits::{fma_rate, read_rate};
     #[pymodule_export]
+    use super::linear::{linear_backward, linear_forward};
+    #[pymodule_export]
+    use super::linear_attention::{linear_attention_backward, linear_attention_forward};
+    #[pymodule_export]
     use super::local_attention::{local_attention_backward, local_attention_forward};
+    #[pymodule_export]
+    use super::local_relative_attention::{local_relative_attention_backward, local_relative_attention_forward};
+    #[pymodule_export]
+    use super::max_pool2d::{max_pool2d_backward, max_pool2d_forward};
     #[pymodule_export]
     use super::pointwise_conv::{pointwise_conv_backward, pointwise_conv_forward};
     #[pymodule_export]
     use super::positional_term::{positional_term_backward, positional_term_forward};
     #[pymodule_export]
     use super::reflection_pad::{reflection_pad_backward, reflection_pad_forward};
+    #[pymodule_export]
+    use super::relative_attention::{relative_attention_backward, relative_attention_forward};
+    #[pymodule_export]
+    use super::relative_bias::{relative_bias_backward, relative_bias_forward};
+    #[pymodule_export]
+    use super::relu::{relu_backward, relu_forward};
+    #[pymodule_export]
+    use super::resize_bilinear::{resize_bilinear_backward, resize_bilinear_forward};
+    #[pymodule_export]
+    use super::roll::{roll_backward, roll_forward};
     #[pymodule_export]
     use super::settings::{cpu_count, get_simd, get_threads, set_simd, set_threads, simd_levels};
     #[pymodule_export]
@@ -72,11 +150,23 @@ mod _core {
     #[pymodule_export]
     use super::shift_sum::{shift_sum_backward, shift_sum_forward};
     #[pymodule_export]
+    use super::sigmoid::{sigmoid_backward, sigmoid_forward};
+    #[pymodule_export]
+    use super::silu::{silu_backward, silu_forward};
+    #[pymodule_export]
     use super::softmax::{softmax_backward, softmax_forward};
+    #[pymodule_export]
+    use super::squeeze_excite::{squeeze_excite_backward, squeeze_excite_forward};
+    #[pymodule_export]
+    use super::tanh::{tanh_backward, tanh_forward};
     #[pymodule_export]
     use super::tap_projection::{tap_projection_backward, tap_projection_forward};
     #[pymodule_export]
     use super::unfold::{unfold_backward, unfold_forward};
+    #[pymodule_export]
+    use super::window_partition::{window_partition_backward, window_partition_forward};
+    #[pymodule_export]
+    use super::window_reverse::{window_reverse_backward, window_reverse_forward};
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

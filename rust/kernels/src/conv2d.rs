@@ -199,7 +199,7 @@ pub fn weight_gradient<T: Real>(dy: &[T], x: &[T], dweight: &mut [T], d: &Dims, 
     weight_gradient::weight_gradient(dy, x, dweight, d, exec)
 }
 
-fn bias_gradient<T: Real>(dy: &[T], dbias: &mut [T], d: &Dims, exec: &Exec) -> Result<(), Error> {
+pub(crate) fn bias_gradient<T: Real>(dy: &[T], dbias: &mut [T], d: &Dims, exec: &Exec) -> Result<(), Error> {
     let plane = d.out_size.0 * d.out_size.1;
     let each = Exec::batch(d.images * plane / 4);
     exec.for_each(dy.len() / 4, dbias.chunks_mut(each).enumerate(), |(at, dbias)| {

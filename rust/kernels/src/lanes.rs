@@ -17,13 +17,17 @@ use crate::real::Real;
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+mod erf;
 mod exp;
 mod portable;
+mod products;
 mod rows;
 #[cfg(test)]
 mod tests;
 
+pub use erf::{ERF_F32, ERF_F64, ErfConstants, complement, distribution, erf, gauss, logistic, within};
 pub use exp::{EXP_F32, EXP_F64, ExpConstants};
+pub use products::{add_products, add_scores, prefetch};
 pub use rows::{add_assign, axpy, dot, exp_sum, max, scale, sum};
 
 /// The vector of element type `T` at level `I`.
@@ -66,6 +70,8 @@ pub trait Vector:
     fn at_least(bound: Self, x: Self) -> Self;
     /// The smaller of two numbers, the argument wherever it is NaN. For clamping.
     fn at_most(bound: Self, x: Self) -> Self;
+    /// `then` in the lanes where a <= b; `otherwise` in the others, and where either is NaN.
+    fn if_le(a: Self, b: Self, then: Self, otherwise: Self) -> Self;
     /// self·2ⁿ for integral n with |n| < 2·bias, rounded once. NaN stays NaN.
     fn scale_pow2(self, n: Self) -> Self;
 

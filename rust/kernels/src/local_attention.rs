@@ -141,6 +141,7 @@ impl Dims {
     }
 
     /// Taps on each side of the centre.
+    #[inline]
     fn radius(&self) -> usize {
         self.window / 2
     }
@@ -160,6 +161,7 @@ impl Dims {
         (first..last + 1, outputs)
     }
 
+    #[inline]
     /// The pixel of an axis of `len` that padded position `i` shows, none for one that is always zero.
     fn shown(&self, i: usize, len: usize) -> Option<usize> {
         match self.border {

@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 use std::ops::{Add, AddAssign, Div, Mul, MulAssign, Neg, Sub, SubAssign};
 
-use crate::lanes::{ExpConstants, Isa, Vector};
+use crate::lanes::{ErfConstants, ExpConstants, Isa, Vector};
 
 pub trait Real:
     Copy
@@ -30,6 +30,7 @@ pub trait Real:
     const NEG_INFINITY: Self;
     const NAN: Self;
     const EXP: ExpConstants<Self>;
+    const ERF: ErfConstants<Self>;
 
     fn from_f64(x: f64) -> Self;
     fn from_usize(n: usize) -> Self;
@@ -56,7 +57,7 @@ pub trait Real:
 }
 
 macro_rules! real {
-    ($T:ident, $Bits:ident, $vector:ident, $exp:ident) => {
+    ($T:ident, $Bits:ident, $vector:ident, $exp:ident, $erf:ident) => {
         impl Real for $T {
             type Vector<I: Isa> = I::$vector;
 
@@ -65,6 +66,7 @@ macro_rules! real {
             const NEG_INFINITY: Self = $T::NEG_INFINITY;
             const NAN: Self = $T::NAN;
             const EXP: ExpConstants<Self> = crate::lanes::$exp;
+            const ERF: ErfConstants<Self> = crate::lanes::$erf;
 
             #[inline(always)]
             fn from_f64(x: f64) -> Self {
@@ -109,5 +111,5 @@ macro_rules! real {
     };
 }
 
-real!(f32, u32, F32, EXP_F32);
-real!(f64, u64, F64, EXP_F64);
+real!(f32, u32, F32, EXP_F32, ERF_F32);
+real!(f64, u64, F64, EXP_F64, ERF_F64);

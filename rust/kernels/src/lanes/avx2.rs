@@ -174,6 +174,10 @@ macro_rules! vector {
                 unsafe { Self($min(bound.0, x.0)) }
             }
             #[inline(always)]
+            fn if_le(a: Self, b: Self, then: Self, otherwise: Self) -> Self {
+                unsafe { Self($blendv(otherwise.0, then.0, $cmp::<_CMP_LE_OQ>(a.0, b.0))) }
+            }
+            #[inline(always)]
             fn scale_pow2(self, n: Self) -> Self {
                 // Two factors: each is a normal number where 2ⁿ itself may not be, and only the last product rounds.
                 unsafe {

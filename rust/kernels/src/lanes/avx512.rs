@@ -101,6 +101,10 @@ macro_rules! vector {
                 unsafe { Self($min(bound.0, x.0)) }
             }
             #[inline(always)]
+            fn if_le(a: Self, b: Self, then: Self, otherwise: Self) -> Self {
+                unsafe { Self($mask_mov(otherwise.0, $cmp::<_CMP_LE_OQ>(a.0, b.0), then.0)) }
+            }
+            #[inline(always)]
             fn scale_pow2(self, n: Self) -> Self {
                 unsafe { Self($scalef(self.0, n.0)) }
             }

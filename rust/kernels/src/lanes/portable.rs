@@ -86,6 +86,16 @@ impl<T: Real, const N: usize> Vector for Array<T, N> {
         lanewise!(bound, x => if bound < x { bound } else { x })
     }
     #[inline(always)]
+    fn if_le(a: Self, b: Self, then: Self, otherwise: Self) -> Self {
+        let mut lanes = otherwise.0;
+        for l in 0..N {
+            if a.0[l] <= b.0[l] {
+                lanes[l] = then.0[l];
+            }
+        }
+        Self(lanes)
+    }
+    #[inline(always)]
     fn scale_pow2(self, n: Self) -> Self {
         let x = self;
         lanewise!(x, n => x.scale_pow2(n))

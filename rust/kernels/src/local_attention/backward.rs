@@ -10,7 +10,7 @@ use super::maps::{Maps, Pack, pack_rows};
 use super::softmax::Derivatives;
 use super::split::{Split, deal};
 use super::tile::{Mask, Read, Scores, Tile};
-use super::weighted::{CHANNELS, Weighted};
+use super::weighted::Weighted;
 use crate::error::Error;
 use crate::exec::{Buffer, Exec, zeros};
 use crate::lanes::{self, Isa, Task};
@@ -92,9 +92,12 @@ impl<T: Real> Task for Sum<'_, T> {
 struct Scratch<T> {
     keys: Buffer<T>,
     values: Buffer<T>,
-    /// Of a tile: q or dy (channel, row, lane), the pixels' common part of the scores or 0, and ones.
+    /// Of a row of tiles, q and dy, see [`Read`].
     queries: Buffer<T>,
     start: Buffer<T>,
+    upstream: Buffer<T>,
+    zero: Buffer<T>,
+    /// Of a tile.
     ones: Buffer<T>,
     scores: Buffer<T>,
     da: Buffer<T>,
@@ -118,16 +121,18 @@ impl<T: Real> Scratch<T> {
                 outputs = outputs.max(rows.len());
             }
         }
-        let (padded, scores) = (product(&[padded, d.depth, l.pitch])?, Tile::scores_len(d, l)?);
+        let (padded, scores) = (product(&[padded, l.row_len])?, Tile::scores_len(d, l)?);
         let weights = product(&[ring(d, l), d.window, d.window, l.weight_pitch])?;
-        let rows = product(&[outputs, d.depth, l.row_pitch])?;
+        let rows = product(&[outputs, l.block_pitch])?;
         let mut ones = zeros(l.rows * l.lanes)?;
         ones.fill(T::ONE);
         Ok(Scratch {
             keys: zeros(padded)?,
             values: zeros(padded)?,
-            queries: zeros(product(&[d.depth, l.rows, l.lanes])?)?,
-            start: zeros(l.rows * l.lanes)?,
+            queries: zeros(product(&[d.depth, l.tiles_len()])?)?,
+            start: zeros(l.tiles_len())?,
+            upstream: zeros(product(&[d.depth, l.tiles_len()])?)?,
+            zero: zeros(l.tiles_len())?,
             ones,
             scores: zeros(scores)?,
             da: zeros(scores)?,
@@ -135,7 +140,7 @@ impl<T: Real> Scratch<T> {
             dy: zeros(rows)?,
             ds: zeros(weights)?,
             a: zeros(weights)?,
-            sums: zeros(product(&[l.rows, CHANNELS, l.pitch])?)?,
+            sums: zeros(product(&[l.rows, l.row_len])?)?,
             line: zeros(d.width + 2 * d.radius())?,
         })
     }
@@ -196,19 +201,26 @@ impl<T: Real> Band<'_, '_, T> {
     /// Weights and dq of one row of tiles, output rows `rows`; keys are packed for `outputs`.
     fn weights(&mut self, outputs: &Range<usize>, rows: Range<usize>, s: &mut Scratch<T>, exec: &Exec) {
         let (d, l, scale) = (self.d, self.l, T::from_f64(self.d.scale));
-        let first = (rows.start - outputs.start) * d.stride.0 * d.depth * l.pitch;
+        let first = (rows.start - outputs.start) * d.stride.0 * l.row_len;
         let (keys, values) = (&s.keys[first..], &s.values[first..]);
+        exec.run(Read {
+            d,
+            rows: rows.clone(),
+            maps: self.q,
+            pe: self.pe,
+            queries: &mut s.queries,
+            start: &mut s.start,
+        }); // (F1)
+        exec.run(Read { d, rows: rows.clone(), maps: self.dy, pe: None, queries: &mut s.upstream, start: &mut s.zero });
         for x in (0..d.out_width).step_by(l.lanes) {
             let tile = &Tile { d, l, rows: rows.clone(), x };
-            exec.run(Read { tile, maps: self.q, pe: self.pe, queries: &mut s.queries, start: &mut s.start }); // (F1)
             exec.run(Scores { tile, queries: &s.queries, start: &s.start, keys, scale, scores: &mut s.scores }); // (F3)
             exec.run(Mask { tile, scores: &mut s.scores });
-            exec.run(Read { tile, maps: self.dy, pe: None, queries: &mut s.queries, start: &mut s.start });
             let one = T::ONE;
             exec.run(Scores {
                 tile,
-                queries: &s.queries,
-                start: &s.start,
+                queries: &s.upstream,
+                start: &s.zero,
                 keys: values,
                 scale: one,
                 scores: &mut s.da,

@@ -57,9 +57,10 @@ pub fn forward<T: Real>(inputs: Inputs<T>, o: &mut [T], lse: &mut [T], d: &Dims,
 struct Scratch<T> {
     keys: Buffer<T>,
     values: Buffer<T>,
-    /// Of a tile: queries (channel, row, lane), the pixels' common part of the scores, and one over the sum of their exponentials.
+    /// Of a row of tiles, see [`Read`].
     queries: Buffer<T>,
     start: Buffer<T>,
+    /// Of a tile: scores, and one over the sum of their exponentials.
     scores: Buffer<T>,
     inverse: Buffer<T>,
     line: Buffer<T>,
@@ -67,12 +68,12 @@ struct Scratch<T> {
 
 impl<T: Real> Scratch<T> {
     fn new(d: &Dims, l: &Layout, rows: usize) -> Result<Self, Error> {
-        let padded = product(&[d.key_rows(&(0..rows)).len(), d.depth, l.pitch])?;
+        let padded = product(&[d.key_rows(&(0..rows)).len(), l.row_len])?;
         Ok(Scratch {
             keys: zeros(padded)?,
             values: zeros(padded)?,
-            queries: zeros(product(&[d.depth, l.rows, l.lanes])?)?,
-            start: zeros(l.rows * l.lanes)?,
+            queries: zeros(product(&[d.depth, l.tiles_len()])?)?,
+            start: zeros(l.tiles_len())?,
             scores: zeros(Tile::scores_len(d, l)?)?,
             inverse: zeros(l.rows * l.lanes)?,
             line: zeros(d.width + 2 * d.radius())?,
@@ -99,11 +100,12 @@ impl<T: Real> Band<'_, '_, T> {
         exec.run(Pack { d, l, x: k, minus: pe, rows: padded.clone(), line: &mut s.line, padded: &mut s.keys }); // (F2) k − pe
         exec.run(Pack { d, l, x: v, minus: None, rows: padded, line: &mut s.line, padded: &mut s.values });
         for i in band.clone().step_by(l.rows) {
-            let (first, row) = ((i - band.start) * d.stride.0 * d.depth * l.pitch, (i - band.start) * width);
+            let (first, row) = ((i - band.start) * d.stride.0 * l.row_len, (i - band.start) * width);
             let (keys, values) = (&s.keys[first..], &s.values[first..]);
+            let rows = i..band.end.min(i + l.rows);
+            exec.run(Read { d, rows: rows.clone(), maps: q, pe, queries: &mut s.queries, start: &mut s.start }); // (F1) (F2) pe_ij
             for x in (0..width).step_by(l.lanes) {
-                let tile = &Tile { d, l, rows: i..band.end.min(i + l.rows), x };
-                exec.run(Read { tile, maps: q, pe, queries: &mut s.queries, start: &mut s.start }); // (F1) (F2) pe_ij
+                let tile = &Tile { d, l, rows: rows.clone(), x };
                 let scale = T::from_f64(d.scale);
                 exec.run(Scores { tile, queries: &s.queries, start: &s.start, keys, scale, scores: &mut s.scores }); // (F3)
                 exec.run(Mask { tile, scores: &mut s.scores });

@@ -9,7 +9,7 @@ use super::layout::Layout;
 use super::maps::fold_row;
 use super::weighted::{CHANNELS, gather};
 use super::{Border, Dims};
-use crate::lanes::{Isa, Task, V, Vector};
+use crate::lanes::{Isa, Task, V, Vector, add_products};
 use crate::real::Real;
 
 /// Output rows whose weights are kept: those that a tile of keys belongs to, and the rest of the last tile.
@@ -46,8 +46,8 @@ impl<T: Real> Gathered<'_, '_, T> {
     #[inline(always)]
     fn tile<I: Isa, const R: usize>(mut self) {
         let (d, l) = (self.d, self.l);
-        for e in (0..d.depth).step_by(CHANNELS) {
-            self.sums::<I, R>(e);
+        self.sums::<I, R>();
+        for e in 0..d.depth {
             for r in 0..self.rows {
                 let y = self.y + r;
                 let Some(a) = d.shown(y, d.height) else { continue };
@@ -57,44 +57,65 @@ impl<T: Real> Gathered<'_, '_, T> {
                 // Padded rows above the map come first; they have written the rows next to its edge.
                 let mirrored = d.border == Border::Reflect && 1 <= a && a <= d.radius();
                 let added = y >= d.radius() && (a != y - d.radius() || mirrored);
-                for c in 0..CHANNELS.min(d.depth - e) {
-                    let dx = &mut self.dx[e + c][(a - self.band.start) * d.width..][..d.width];
-                    fold_row::<T, I>(d, l, &self.sums[(r * CHANNELS + c) * l.pitch..][..l.pitch], added, self.line, dx);
-                }
+                let dx = &mut self.dx[e][(a - self.band.start) * d.width..][..d.width];
+                let sums = &self.sums[e * l.pitch + r * l.row_len..][..l.pitch];
+                fold_row::<T, I>(d, l, sums, added, self.line, dx);
             }
         }
     }
 
-    /// The sums of some channels from e on, as (row, channel, position).
+    /// The sums of all channels, as padded rows.
     #[inline(always)]
-    fn sums<I: Isa, const R: usize>(&mut self, e: usize) {
+    #[allow(unused_assignments)] // the last row has no next one
+    fn sums<I: Isa, const R: usize>(&mut self) {
         let (weights, maps, out) = (self.weights, self.maps, &mut *self.sums);
         let (d, l, k, (sh, sw), lanes) = (self.d, self.l, self.d.window, self.d.stride, V::<T, I>::LANES);
         let (first, end) =
             ((self.y + 1).saturating_sub(k).div_ceil(sh), self.outputs.end.min((self.y + self.rows - 1) / sh + 1));
+        let (kept, row, tap, y) = (ring(d, l), k * l.weight_pitch, l.weight_pitch, self.y);
+        let (block, pitch) = (l.block_pitch, l.row_pitch);
         let mut place = 0; // of the first tap of the phase
         for phase in 0..l.pitch / l.phase {
             let taps = (k - phase).div_ceil(sw);
             for x in (0..l.weight_pitch).step_by(lanes) {
-                let mut sums = [[V::<T, I>::zero(); CHANNELS]; R];
-                for i in first..end {
-                    // Row r is row u = y + r − i·sh of the window of output row i.
-                    let (from, to) = ((i * sh).saturating_sub(self.y), self.rows.min(i * sh + k - self.y));
-                    let (mut value, mut weight) =
-                        ([maps; CHANNELS], [&weights[..lanes + (taps - 1) * l.weight_pitch]; R]);
-                    for c in 0..CHANNELS {
-                        let row = (i - self.outputs.start) * d.depth + (e + c).min(d.depth - 1);
-                        value[c] = &maps[row * l.row_pitch + l.margin + x - (taps - 1)..][..lanes + taps - 1];
+                for e in (0..d.depth).step_by(CHANNELS) {
+                    let mut sums = [[V::<T, I>::zero(); CHANNELS]; R];
+                    let mut slot = first % kept;
+                    let at = (first - self.outputs.start) * block + e * pitch + l.margin + x - (taps - 1);
+                    let mut values = maps.get(at..).unwrap_or_default();
+                    let weights = &weights[place * tap + x..];
+                    if k == 7 && (sh, sw) == (1, 1) {
+                        // The same without decisions: output row y − 6 + step, if it exists, is seen by rows FROM to TO.
+                        macro_rules! rows {
+                            ($($step:literal $FROM:literal $TO:literal)*) => {$(
+                                if (first..end).contains(&(y + $step).wrapping_sub(6)) {
+                                    let weights = &weights[(slot * 7 + 6 - ($step - $FROM)) * row..];
+                                    let weights = (weights, row, tap);
+                                    add_products::<T, I, R, CHANNELS, $FROM, $TO, 7>(&mut sums, weights, (values, pitch));
+                                    values = values.get(block..).unwrap_or_default();
+                                    slot = if slot + 1 == kept { 0 } else { slot + 1 };
+                                }
+                            )*};
+                        }
+                        if const { R == 4 } {
+                            rows! { 0 0 1  1 0 2  2 0 3  3 0 4  4 0 4  5 0 4  6 0 4  7 1 4  8 2 4  9 3 4 }
+                        } else {
+                            rows! { 0 0 1  1 0 2  2 0 2  3 0 2  4 0 2  5 0 2  6 0 2  7 1 2 }
+                        }
+                    } else {
+                        for i in first..end {
+                            // Row r is row u = y + r − i·sh of the window of output row i.
+                            let (from, to) = ((i * sh).saturating_sub(y), self.rows.min(i * sh + k - y));
+                            let weights = (&weights[(slot * k + y + from - i * sh) * row..], row, tap);
+                            gather::<T, I, R>((from, to), &mut sums, taps, weights, (values, pitch));
+                            values = values.get(block..).unwrap_or_default();
+                            slot = if slot + 1 == kept { 0 } else { slot + 1 };
+                        }
                     }
-                    for r in from..to {
-                        let at = (i % ring(d, l) * k + self.y + r - i * sh) * k + place;
-                        weight[r] = &weights[at * l.weight_pitch + x..][..lanes + (taps - 1) * l.weight_pitch];
-                    }
-                    gather::<T, I, R>((from, to), &mut sums, taps, (&weight, l.weight_pitch), &value);
-                }
-                for r in 0..self.rows {
-                    for c in 0..CHANNELS {
-                        sums[r][c].store(&mut out[(r * CHANNELS + c) * l.pitch + phase * l.phase + x..]);
+                    for r in 0..self.rows {
+                        for c in 0..CHANNELS {
+                            sums[r][c].store(&mut out[r * l.row_len + (e + c) * l.pitch + phase * l.phase + x..]);
+                        }
                     }
                 }
             }

@@ -6,6 +6,7 @@
 use std::marker::PhantomData;
 
 use super::Dims;
+use super::weighted::CHANNELS;
 use crate::error::Error;
 use crate::exec::Exec;
 use crate::lanes::{Isa, Task, V, Vector};
@@ -14,8 +15,8 @@ use crate::real::Real;
 
 /// Most rows of a tile, at any level.
 pub const MAX_ROWS: usize = 4;
-/// Taps of a run, the widest that fits first.
-const RUNS: [usize; 4] = [7, 5, 3, 1];
+/// Taps of a run: what `rows` rows of sums, the queries and a key leave in registers.
+const RUNS: [usize; 4] = [4, 3, 2, 1];
 
 /// Taps first, first + sw, … of one row of the window: output pixel 0 reads them at `offset`, offset + 1, …
 #[derive(Clone, Copy, Debug)]
@@ -35,6 +36,8 @@ pub struct Layout {
     /// Elements from one phase to the next, and of a padded row.
     pub phase: usize,
     pub pitch: usize,
+    /// From one padded row to the next: `depth` channels rounded up to a block of sums, and a line more where rows would compete for the same part of a cache.
+    pub row_len: usize,
     /// All taps of a row, and where output pixel 0 reads tap v.
     pub runs: Vec<Run>,
     pub offsets: Vec<usize>,
@@ -43,6 +46,8 @@ pub struct Layout {
     pub weight_pitch: usize,
     pub places: Vec<usize>,
     pub row_pitch: usize,
+    /// From one output row of queries to the next.
+    pub block_pitch: usize,
     pub margin: usize,
 }
 
@@ -56,6 +61,8 @@ impl Layout {
         let phase =
             (d.out_width.next_multiple_of(lanes) + margin).max(span.next_multiple_of(lanes)).next_multiple_of(16);
         let (pitch, weight_pitch) = (product(&[phase, phases])?, span.next_multiple_of(lanes));
+        let row_len = product(&[pitch, d.depth.next_multiple_of(CHANNELS)])?;
+        let row_len = if row_len % 256 == 0 { row_len + 16 } else { row_len };
         product(&[k, weight_pitch])?;
         let (mut runs, mut offsets, mut places) = (Vec::new(), Vec::new(), Vec::new());
         runs.try_reserve_exact(k).map_err(|_| Error::OutOfMemory)?;
@@ -66,7 +73,7 @@ impl Layout {
         let mut before = 0;
         for p in 0..phases {
             let (mut t, taps) = (0, (k - p).div_ceil(sw));
-            while let Some(&count) = RUNS.iter().find(|&&count| count <= taps - t) {
+            while let Some(&count) = RUNS.iter().find(|&&count| count <= taps - t && (count < 4 || taps - t != 5)) {
                 runs.push(Run { first: p + t * sw, count, offset: p * phase + t });
                 t += count;
             }
@@ -76,7 +83,29 @@ impl Layout {
             before += taps;
         }
         let row_pitch = (margin + weight_pitch).next_multiple_of(16);
-        Ok(Layout { lanes, rows, span, phase, pitch, runs, offsets, weight_pitch, places, row_pitch, margin })
+        let block_pitch = product(&[row_pitch, d.depth.next_multiple_of(CHANNELS)])?;
+        Ok(Layout {
+            lanes,
+            rows,
+            span,
+            phase,
+            pitch,
+            row_len,
+            runs,
+            offsets,
+            weight_pitch,
+            places,
+            row_pitch,
+            block_pitch,
+            margin,
+        })
+    }
+}
+
+impl Layout {
+    /// Pixels of a row of tiles, with those beyond the map.
+    pub fn tiles_len(&self) -> usize {
+        self.rows * self.weight_pitch
     }
 }
 

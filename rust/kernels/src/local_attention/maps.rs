@@ -32,17 +32,45 @@ impl<'a, T: Real> Maps<'a, T> {
         &self.x[(e * self.size.0 + a) * self.size.1..][..self.size.1]
     }
 
+    /// All planes of this head and those after it, each from row `a` on.
+    #[inline(always)]
+    pub fn planes(&self, a: usize) -> impl Iterator<Item = &'a [T]> {
+        self.x.chunks_exact(self.size.0 * self.size.1).map(move |plane| &plane[a * self.size.1..])
+    }
+
+    /// Channel `e` from output row `i` on.
+    #[inline(always)]
+    pub fn channel(&self, e: usize, i: usize) -> Channel<'a, T> {
+        let from = (e * self.size.0 + i * self.stride.0) * self.size.1;
+        Channel { x: &self.x[from..], line: self.stride.0 * self.size.1, step: self.stride.1 }
+    }
+
     /// Output pixels `x..x + n` of row `i` of channel `e`; 0 in the other lanes.
     #[inline(always)]
     pub fn read<I: Isa>(&self, e: usize, i: usize, x: usize, n: usize) -> V<T, I> {
-        let row = &self.row(e, i * self.stride.0)[x * self.stride.1..];
-        if self.stride.1 > 1 {
-            V::<T, I>::load_strided(row, self.stride.1, n)
-        } else if n == V::<T, I>::LANES {
-            V::<T, I>::load(row)
-        } else {
-            V::<T, I>::load_partial(row, n)
-        }
+        self.channel(e, i).read::<I>(0, x, n)
+    }
+}
+
+/// Rows of one channel, `line` elements apart, their pixels every `step` elements.
+pub struct Channel<'a, T> {
+    x: &'a [T],
+    line: usize,
+    step: usize,
+}
+
+impl<T: Real> Channel<'_, T> {
+    /// Pixels `x..x + n` of row `r`; 0 in the other lanes.
+    #[inline(always)]
+    pub fn read<I: Isa>(&self, r: usize, x: usize, n: usize) -> V<T, I> {
+        let row = &self.x[r * self.line + x * self.step..];
+        if self.step > 1 { V::<T, I>::load_strided(row, self.step, n) } else { V::<T, I>::load_partial(row, n) }
+    }
+
+    /// Row `r`, if there is one, will soon be read from pixel `x` on.
+    #[inline(always)]
+    pub fn soon(&self, r: usize, x: usize) {
+        lanes::prefetch(self.x.get(r * self.line + x * self.step..).unwrap_or_default());
     }
 }
 
@@ -81,23 +109,36 @@ impl<T: Real> Task for Pack<'_, T> {
     #[inline(always)]
     fn run<I: Isa>(self) {
         let Pack { d, l, x, minus, rows, line, padded } = self;
-        for e in 0..d.depth {
-            for (y, row) in rows.clone().zip(padded[e * l.pitch..].chunks_mut(d.depth * l.pitch)) {
-                let row = &mut row[..l.pitch];
-                let Some(a) = d.shown(y, d.height) else {
-                    row.fill(T::ZERO);
-                    continue;
-                };
-                let x = x.row(e, a);
-                let minus = if let Some(pe) = &minus { Some(pe.row(e, a)) } else { None };
-                if d.stride.1 == 1 {
-                    pad_row::<T, I>(d, x, minus, row);
-                } else {
-                    pad_row::<T, I>(d, x, minus, line);
-                    for (p, phase) in row.chunks_exact_mut(l.phase).enumerate() {
-                        for (y, &x) in phase[..l.span].iter_mut().zip(line.iter().skip(p).step_by(d.stride.1)) {
-                            *y = x;
-                        }
+        let (r, len) = (d.radius(), l.row_len);
+        // A row of the map itself; rows that mirror one of those are copies.
+        let (first, end) = (rows.start.max(r).min(rows.end), rows.end.min(r + d.height).max(rows.start));
+        let inner = padded.get_mut((first - rows.start) * len..).unwrap_or_default();
+        for (e, x) in x.planes(first.max(r) - r).take(d.depth).enumerate() {
+            let rows = inner.get_mut(e * l.pitch..).unwrap_or_default().chunks_mut(len);
+            let rows = x.chunks_exact(d.width).zip(rows).take(end - first);
+            if let Some(pe) = &minus {
+                let from = (e * d.height + first.max(r) - r) * d.width;
+                for ((x, row), pe) in rows.zip(pe.x[from..].chunks_exact(d.width)) {
+                    pack_row::<T, I>(d, l, x, Some(pe), line, &mut row[..l.pitch]);
+                }
+            } else {
+                for (x, row) in rows {
+                    pack_row::<T, I>(d, l, x, None, line, &mut row[..l.pitch]);
+                }
+            }
+        }
+        for y in (rows.start..first).chain(end..rows.end) {
+            let to = (y - rows.start) * len;
+            match d.shown(y, d.height) {
+                None => padded[to..to + len].fill(T::ZERO),
+                Some(a) if (first..end).contains(&(a + r)) => {
+                    let from = (a + r - rows.start) * len;
+                    padded.copy_within(from..from + len, to);
+                }
+                Some(a) => {
+                    for (e, row) in padded[to..][..d.depth * l.pitch].chunks_exact_mut(l.pitch).enumerate() {
+                        let minus = minus.as_ref().map(|pe| pe.row(e, a));
+                        pack_row::<T, I>(d, l, x.row(e, a), minus, line, row);
                     }
                 }
             }
@@ -105,10 +146,25 @@ impl<T: Real> Task for Pack<'_, T> {
     }
 }
 
+/// One row with its border, in the phases of the layout. What lies between phases stays zero.
+#[inline(always)]
+fn pack_row<T: Real, I: Isa>(d: &Dims, l: &Layout, x: &[T], minus: Option<&[T]>, line: &mut [T], row: &mut [T]) {
+    if d.stride.1 == 1 {
+        return pad_row::<T, I>(d, x, minus, row);
+    }
+    line.fill(T::ZERO);
+    pad_row::<T, I>(d, x, minus, line);
+    for (p, phase) in row.chunks_exact_mut(l.phase).enumerate() {
+        for (y, &x) in phase[..l.span].iter_mut().zip(line.iter().skip(p).step_by(d.stride.1)) {
+            *y = x;
+        }
+    }
+}
+
 /// The pixels of output rows `rows` as (output row, channel, column), after the layout's `margin` of zeros.
 pub fn pack_rows<T: Real>(d: &Dims, l: &Layout, x: &Maps<T>, rows: Range<usize>, packed: &mut [T]) {
     for e in 0..d.depth {
-        for (i, y) in rows.clone().zip(packed[e * l.row_pitch..].chunks_mut(d.depth * l.row_pitch)) {
+        for (i, y) in rows.clone().zip(packed[e * l.row_pitch..].chunks_mut(l.block_pitch)) {
             let (y, row) = (&mut y[l.margin..], x.row(e, i * x.stride.0));
             if x.stride.1 == 1 {
                 y[..row.len()].copy_from_slice(row);
@@ -151,38 +207,56 @@ pub fn fold_row<T: Real, I: Isa>(d: &Dims, l: &Layout, row: &[T], added: bool, l
     }
 }
 
-/// Row x − minus with its border.
+/// Row x − minus with its border; a border of zeros is there already.
 #[inline(always)]
 fn pad_row<T: Real, I: Isa>(d: &Dims, x: &[T], minus: Option<&[T]>, line: &mut [T]) {
-    let (r, w) = (d.radius(), d.width);
-    let (left, line) = line[..w + 2 * r].split_at_mut(r);
-    let (inner, right) = line.split_at_mut(w);
-    inner.copy_from_slice(x);
+    let (r, w, lanes) = (d.radius(), d.width, V::<T, I>::LANES);
+    let line = &mut line[..w + 2 * r];
+    let inner = &mut line[r..r + w];
+    let whole = w / lanes * lanes;
     if let Some(pe) = minus {
-        subtract::<T, I>(pe, inner);
+        let pe = &pe[..w];
+        for j in (0..whole).step_by(lanes) {
+            (V::<T, I>::load(&x[j..]) - V::<T, I>::load(&pe[j..])).store(&mut inner[j..]);
+        }
+        let rest = V::<T, I>::load_partial(&x[whole..], w - whole) - V::<T, I>::load_partial(&pe[whole..], w - whole);
+        rest.store_partial(&mut inner[whole..], w - whole);
+    } else {
+        for j in (0..whole).step_by(lanes) {
+            V::<T, I>::load(&x[j..]).store(&mut inner[j..]);
+        }
+        V::<T, I>::load_partial(&x[whole..], w - whole).store_partial(&mut inner[whole..], w - whole);
     }
     if d.border == Border::Reflect {
-        for (y, &x) in left.iter_mut().rev().zip(&inner[1..]) {
-            *y = x;
+        match r {
+            3 => mirror::<T, 3>(x, minus, line),
+            2 => mirror::<T, 2>(x, minus, line),
+            1 => mirror::<T, 1>(x, minus, line),
+            _ => {
+                for j in 1..r + 1 {
+                    line[r - j] = line[r + j];
+                    line[r + w - 1 + j] = line[r + w - 1 - j];
+                }
+            }
         }
-        for (y, &x) in right.iter_mut().zip(inner[..w - 1].iter().rev()) {
-            *y = x;
-        }
-    } else {
-        left.fill(T::ZERO);
-        right.fill(T::ZERO);
     }
 }
 
-/// y −= x
+/// The border of `R` pixels on both sides, from the map: reading it back at once would wait for the stores.
 #[inline(always)]
-fn subtract<T: Real, I: Isa>(x: &[T], y: &mut [T]) {
-    let (n, lanes) = (y.len(), V::<T, I>::LANES);
-    let mut j = 0;
-    while j + lanes <= n {
-        (V::<T, I>::load(&y[j..]) - V::<T, I>::load(&x[j..])).store(&mut y[j..]);
-        j += lanes;
+fn mirror<T: Real, const R: usize>(x: &[T], minus: Option<&[T]>, line: &mut [T]) {
+    let n = x.len();
+    let (Some((_, left)), Some((_, right))) = (x.split_first(), x.split_last()) else { return };
+    let (Some(left), Some(right)) = (left.first_chunk::<R>(), right.last_chunk::<R>()) else { return };
+    let (mut left, mut right) = (*left, *right);
+    if let Some(pe) = minus {
+        let (below, above) = (&pe[1..R + 1], &pe[n - 1 - R..n - 1]);
+        for j in 0..R {
+            (left[j], right[j]) = (left[j] - below[j], right[j] - above[j]);
+        }
     }
-    (V::<T, I>::load_partial(&y[j..], n - j) - V::<T, I>::load_partial(&x[j..], n - j))
-        .store_partial(&mut y[j..], n - j);
+    left.reverse();
+    right.reverse();
+    line[..R].copy_from_slice(&left);
+    line[R + n..2 * R + n].copy_from_slice(&right);
 }

@@ -7,7 +7,7 @@ use super::layout::Layout;
 use super::maps::Maps;
 use super::{Border, Dims};
 use crate::error::Error;
-use crate::lanes::{Isa, Task, V, Vector};
+use crate::lanes::{Isa, Task, V, Vector, add_scores};
 use crate::planes::product;
 use crate::real::Real;
 
@@ -72,9 +72,11 @@ impl Tile<'_> {
     }
 }
 
-/// The pixels of all channels as (channel, R, lane); `start` (R, lane) is where the scores of a row start: Σ_e q·pe_ij, 0 without pe.
+/// The pixels of a row of tiles as (tile, channel, R, lane); `start` (tile, R, lane) is where the scores of a row start: Σ_e q·pe_ij,
+/// 0 without pe. Plane after plane, as they lie in memory.
 pub struct Read<'a, T> {
-    pub tile: &'a Tile<'a>,
+    pub d: &'a Dims,
+    pub rows: Range<usize>,
     pub maps: Maps<'a, T>,
     pub pe: Option<Maps<'a, T>>,
     pub queries: &'a mut [T],
@@ -86,24 +88,36 @@ tile_task!(Read);
 impl<T: Real> Read<'_, T> {
     #[inline(always)]
     fn tile<I: Isa, const R: usize>(self) {
-        let (tile, lanes, n) = (self.tile, V::<T, I>::LANES, self.tile.pixels());
-        for r in 0..tile.rows.len() {
-            let (i, mut start) = (tile.rows.start + r, V::<T, I>::zero());
-            for (e, queries) in self.queries.chunks_exact_mut(R * lanes).enumerate() {
-                let q = self.maps.read::<I>(e, i, tile.x, n);
-                q.store(&mut queries[r * lanes..]);
-                if let Some(pe) = &self.pe {
-                    start = q.mul_add(pe.read::<I>(e, i, tile.x, n), start);
+        let Read { d, rows, maps, pe, queries, start } = self;
+        let (lanes, step) = (V::<T, I>::LANES, R * V::<T, I>::LANES);
+        let tiles = queries.chunks_exact_mut((d.depth * step).max(1)).zip(start.chunks_exact_mut(step));
+        for (tile, (queries, start)) in tiles.take(d.out_width.div_ceil(lanes)).enumerate() {
+            let (x, mut sums) = (tile * lanes, [V::<T, I>::zero(); R]);
+            let n = lanes.min(d.out_width - x);
+            for (e, queries) in queries.chunks_exact_mut(step).enumerate() {
+                let channel = maps.channel(e, rows.start);
+                let beside = pe.as_ref().map(|pe| pe.channel(e, rows.start));
+                for r in 0..R {
+                    if r < rows.len() {
+                        let q = channel.read::<I>(r, x, n);
+                        q.store(&mut queries[r * lanes..]);
+                        channel.soon(r + R, x);
+                        if let Some(pe) = &beside {
+                            sums[r] = q.mul_add(pe.read::<I>(r, x, n), sums[r]);
+                        }
+                    }
                 }
             }
-            start.store(&mut self.start[r * lanes..]);
+            for r in 0..R {
+                sums[r].store(&mut start[r * lanes..]);
+            }
         }
     }
 }
 
 /// Scores of row r and tap (u, v): scale·(start_r + Σ_e queries[e][r] · keys[r·sh + u][e][x + offset of v]).
 ///
-/// `queries` is (channel, R, lane), `start` (R, lane); `keys` begins at the first padded row of the tile.
+/// `queries` and `start` are those of the row of tiles; `keys` begins at the first padded row of the tile.
 pub struct Scores<'a, T> {
     pub tile: &'a Tile<'a>,
     pub queries: &'a [T],
@@ -127,20 +141,23 @@ impl<T: Real> Scores<'_, T> {
     #[inline(always)]
     fn tile<I: Isa, const R: usize, const H: usize>(self) {
         let (tile, d, l) = (self.tile, self.tile.d, self.tile.l);
-        let (row_len, step) = (d.depth * l.pitch, R * V::<T, I>::LANES);
+        let step = R * V::<T, I>::LANES;
+        let queries = &self.queries[self.tile.x * R * d.depth..][..R * V::<T, I>::LANES * d.depth];
+        let start = &self.start[self.tile.x * R..][..step];
         let mut scores = self.scores.chunks_exact_mut(d.window * step);
         for y in 0..tile.height() {
             let (from, to) = tile.seeing(y);
             if from >= to {
                 continue; // a row between two windows
             }
-            let (keys, Some(scores)) = (&self.keys[y * row_len..][..row_len], scores.next()) else { return };
+            let (keys, Some(scores)) = (&self.keys[y * l.row_len..], scores.next()) else { return };
             for run in &l.runs {
                 let (at, scores) = (tile.x + run.offset, &mut scores[run.first * step..]);
                 let part = Part {
-                    queries: self.queries,
-                    start: self.start,
+                    queries,
+                    start,
                     keys,
+                    depth: d.depth,
                     pitch: l.pitch,
                     at,
                     tap_step: d.stride.1,
@@ -149,17 +166,17 @@ impl<T: Real> Scores<'_, T> {
                 if const { H == R } || to - from > H {
                     match run.count {
                         1 => part.scores::<I, R, R, 1>(0, scores),
+                        2 => part.scores::<I, R, R, 2>(0, scores),
                         3 => part.scores::<I, R, R, 3>(0, scores),
-                        5 => part.scores::<I, R, R, 5>(0, scores),
-                        _ => part.scores::<I, R, R, 7>(0, scores),
+                        _ => part.scores::<I, R, R, 4>(0, scores),
                     }
                 } else {
                     let from = from.min(R - H);
                     match run.count {
                         1 => part.scores::<I, R, H, 1>(from, scores),
+                        2 => part.scores::<I, R, H, 2>(from, scores),
                         3 => part.scores::<I, R, H, 3>(from, scores),
-                        5 => part.scores::<I, R, H, 5>(from, scores),
-                        _ => part.scores::<I, R, H, 7>(from, scores),
+                        _ => part.scores::<I, R, H, 4>(from, scores),
                     }
                 }
             }
@@ -172,6 +189,7 @@ struct Part<'a, T> {
     queries: &'a [T],
     start: &'a [T],
     keys: &'a [T],
+    depth: usize,
     pitch: usize,
     at: usize,
     tap_step: usize,
@@ -188,14 +206,9 @@ impl<T: Real> Part<'_, T> {
         for r in 0..A {
             sum[r] = [V::<T, I>::load(&start[r * lanes..]); COUNT];
         }
-        for (keys, queries) in self.keys.chunks_exact(self.pitch).zip(self.queries.chunks_exact(R * lanes)) {
-            let (keys, queries) = (&keys[self.at..][..lanes + COUNT - 1], &queries[from * lanes..][..A * lanes]);
-            for t in 0..COUNT {
-                let key = V::<T, I>::load(&keys[t..]);
-                for r in 0..A {
-                    sum[r][t] = V::<T, I>::load(&queries[r * lanes..]).mul_add(key, sum[r][t]);
-                }
-            }
+        if self.depth > 0 {
+            let queries = (&self.queries[from * lanes..], R * lanes);
+            add_scores::<T, I, A, COUNT>(&mut sum, self.depth, queries, (&self.keys[self.at..], self.pitch));
         }
         let scale = V::<T, I>::splat(self.scale);
         for t in 0..COUNT {

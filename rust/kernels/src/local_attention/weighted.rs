@@ -3,7 +3,7 @@
 use super::layout::MAX_ROWS;
 use super::maps::write;
 use super::tile::Tile;
-use crate::lanes::{Isa, V, Vector};
+use crate::lanes::{Isa, V, Vector, add_products};
 use crate::real::Real;
 
 /// Channels whose sums are formed together.
@@ -53,76 +53,98 @@ impl<T: Real> Weighted<'_, '_, T> {
         }
     }
 
-    /// Channels beyond the last repeat it.
+    /// Channels beyond the last are not used.
     #[inline(always)]
+    #[allow(unused_assignments)] // the last row has no next one
     fn sums<I: Isa, const R: usize>(&self, e: usize) -> Sums<T, I, R> {
         let (tile, d, l, k, lanes) = (self.tile, self.tile.d, self.tile.l, self.tile.d.window, V::<T, I>::LANES);
-        let (row_len, step) = (d.depth * l.pitch, R * lanes);
-        // With a stride, tap after tap: the order of the sum must not depend on the stride.
-        let (pieces, taps) = if d.stride.1 == 1 { (1, k) } else { (k, 1) };
         let mut sums = [[V::<T, I>::zero(); CHANNELS]; R];
-        let mut weights = self.weights.chunks_exact(k * step);
-        for y in 0..tile.height() {
+        let (mut weights, mut values) = (self.weights, &self.values[e * l.pitch + tile.x..]);
+        let (step, row_len, pitch, height) = (R * lanes, l.row_len, l.pitch, tile.height());
+        if d.stride == (1, 1) && tile.rows.len() == R && k == 7 {
+            // The same without decisions.
+            macro_rules! rows {
+                ($FROM:literal $TO:literal) => {
+                    let first = (&weights[$FROM * lanes..], lanes, step);
+                    add_products::<T, I, R, CHANNELS, $FROM, $TO, 7>(&mut sums, first, (values, pitch));
+                    (weights, values) = (&weights[7 * step..], values.get(row_len..).unwrap_or_default());
+                };
+            }
+            if const { R == 4 } {
+                rows! { 0 1 }
+                rows! { 0 2 }
+                rows! { 0 3 }
+                for _ in 0..4 {
+                    rows! { 0 4 }
+                }
+                rows! { 1 4 }
+                rows! { 2 4 }
+                rows! { 3 4 }
+            } else {
+                rows! { 0 1 }
+                for _ in 0..6 {
+                    rows! { 0 2 }
+                }
+                rows! { 1 2 }
+            }
+            return sums;
+        }
+        for y in 0..height {
             let seeing = tile.seeing(y);
-            if seeing.0 >= seeing.1 {
-                continue;
-            }
-            let (values, Some(weights)) = (&self.values[y * row_len..][..row_len], weights.next()) else { break };
-            for v in 0..pieces {
-                let (mut value, mut weight) = ([values; CHANNELS], [weights; R]);
-                for c in 0..CHANNELS {
-                    value[c] =
-                        &values[(e + c).min(d.depth - 1) * l.pitch + tile.x + l.offsets[v]..][..lanes + taps - 1];
+            if seeing.0 < seeing.1 {
+                if d.stride.1 == 1 {
+                    gather::<T, I, R>(
+                        seeing,
+                        &mut sums,
+                        k,
+                        (&weights[seeing.0 * lanes..], lanes, step),
+                        (values, pitch),
+                    );
+                } else {
+                    // Tap after tap: the order of the sum must not depend on the stride.
+                    for v in 0..k {
+                        let values = (&values[l.offsets[v]..], pitch);
+                        let weights = &weights[v * step + seeing.0 * lanes..];
+                        gather::<T, I, R>(seeing, &mut sums, 1, (weights, lanes, step), values);
+                    }
                 }
-                for r in 0..R {
-                    weight[r] = &weights[v * step + r * lanes..][..lanes + (taps - 1) * step];
-                }
-                gather::<T, I, R>(seeing, &mut sums, taps, (&weight, step), &value);
+                weights = &weights[k * step..];
             }
+            values = values.get(row_len..).unwrap_or_default();
         }
         sums
     }
 }
 
-/// sums[r][c] += Σ_t weights[r][t·step] · values[c][t] for the rows `from..to`. The slices of a kind have one length: one check for all.
+/// sums[r][c] += Σ_t weights[(r − from)·row + t·tap] · values[c·channel + t] for the rows `from..to`.
 #[inline(always)]
 pub fn gather<T: Real, I: Isa, const R: usize>(
     (from, to): (usize, usize),
     sums: &mut Sums<T, I, R>,
     taps: usize,
-    weights: (&[&[T]; R], usize),
-    values: &[&[T]; CHANNELS],
+    (weights, row, tap): (&[T], usize, usize),
+    (values, channel): (&[T], usize),
 ) {
     macro_rules! dispatch {
-        ($(($FROM:literal $TO:literal))*) => {
-            match (from, to) {
-                $(($FROM, $TO) if const { $TO <= R } => gather_rows::<T, I, R, $FROM, $TO>(sums, taps, weights, values),)*
+        ($(($CODE:literal $FROM:literal $TO:literal))*) => {
+            match 5 * from + to {
+                $($CODE if const { $TO <= R } => {
+                    if taps == 7 {
+                        add_products::<T, I, R, CHANNELS, $FROM, $TO, 7>(sums, (weights, row, tap), (values, channel));
+                    } else if taps == 3 {
+                        add_products::<T, I, R, CHANNELS, $FROM, $TO, 3>(sums, (weights, row, tap), (values, channel));
+                    } else {
+                        for t in 0..taps {
+                            let (weights, values) = (&weights[t * tap..], &values[t..]);
+                            add_products::<T, I, R, CHANNELS, $FROM, $TO, 1>(sums, (weights, row, tap), (values, channel));
+                        }
+                    }
+                })*
                 _ => {}
             }
         };
     }
-    dispatch! { (0 1) (0 2) (0 3) (0 4) (1 2) (1 3) (1 4) (2 3) (2 4) (3 4) }
-}
-
-#[inline(always)]
-fn gather_rows<T: Real, I: Isa, const R: usize, const FROM: usize, const TO: usize>(
-    sums: &mut Sums<T, I, R>,
-    taps: usize,
-    (weights, step): (&[&[T]; R], usize),
-    values: &[&[T]; CHANNELS],
-) {
-    for t in 0..taps {
-        let mut x = [V::<T, I>::zero(); CHANNELS];
-        for c in 0..CHANNELS {
-            x[c] = V::<T, I>::load(&values[c][t..]);
-        }
-        for r in FROM..TO {
-            let a = V::<T, I>::load(&weights[r][t * step..]);
-            for c in 0..CHANNELS {
-                sums[r][c] = a.mul_add(x[c], sums[r][c]);
-            }
-        }
-    }
+    dispatch! { (1 0 1) (2 0 2) (3 0 3) (4 0 4) (7 1 2) (8 1 3) (9 1 4) (13 2 3) (14 2 4) (19 3 4) }
 }
 
 const _: () = assert!(MAX_ROWS == 4, "the table of `gather` stops at four rows");

@@ -1,0 +1,172 @@
+"""The small layers that CoAtNet's blocks share: pooling, padding, gates and linear maps of tokens."""
+
+from __future__ import annotations
+
+from dataclasses import KW_ONLY, dataclass
+from typing import Any
+
+import numpy as np
+
+from pyhybrid.errors import ConstraintError
+from pyhybrid.nn import Module, Operator, Seed, Sequential, init
+from pyhybrid.ops import avg_pool2d, gelu, linear, max_pool2d, relu, silu, squeeze_excite
+
+__all__ = ["Dense", "LayerScale", "SamePad", "SqueezeExcite", "activation", "choose", "down", "pool", "to_map", "to_tokens"]
+
+Array = np.ndarray
+Grads = dict[str, Array]
+Pair = tuple[int, int]
+ACTIVATIONS: dict[str, tuple[Any, dict[str, str]]] = {
+    "gelu": (gelu, {}), "gelu_tanh": (gelu, {"approximate": "tanh"}), "silu": (silu, {}), "relu": (relu, {})}
+POOLS = ("max2", "max3", "avg2", "avg3")
+
+
+def choose(owner: str, name: str, value: Any, allowed: Any) -> None:
+    """`ConstraintError` unless the argument is one of those allowed."""
+    if value not in allowed:
+        raise ConstraintError(f"{owner}: {name} must be one of {tuple(allowed)}; got {value!r}")
+
+
+def activation(owner: str, name: str) -> Module:
+    """"gelu" (exact), "gelu_tanh", "silu" or "relu"."""
+    choose(owner, "act", name, ACTIVATIONS)
+    operator, config = ACTIVATIONS[name]
+    return Operator(operator, **config)
+
+
+def pool(owner: str, kind: str, padding: str = "symmetric") -> Module:
+    """Pooling with stride 2 that rounds up: the largest or the mean of 2x2 or 3x3 pixels.
+
+    3x3 windows reach one pixel beyond the map, which the mean does not count. With padding="same" the surplus is at the end instead,
+    and the mean counts it as zeros.
+    """
+    choose(owner, "pool", kind, POOLS)
+    operator, k = (max_pool2d if kind.startswith("max") else avg_pool2d), int(kind[-1])
+    if padding == "same":
+        fill = -np.inf if operator is max_pool2d else 0.0
+        return Sequential({"pad": SamePad(k, 2, fill), "pool": Operator(operator, kernel_size=k, stride=2)})
+    config: dict[str, Any] = {"ceil_mode": True} if k == 2 else {"padding": 1}
+    if operator is avg_pool2d and k == 3:
+        config["count_include_pad"] = False
+    return Operator(operator, kernel_size=k, stride=2, **config)
+
+
+def down(size: Pair, times: int = 1) -> Pair:
+    """The map of `size` after halving it, rounded up."""
+    return -(-size[0] // 2**times), -(-size[1] // 2**times)
+
+
+def to_tokens(x: Array) -> Array:
+    """Maps (B, C, H, W) as tokens (B, H·W, C), row-major. `to_map` undoes it; each is the other's adjoint."""
+    return np.ascontiguousarray(x.reshape(*x.shape[:2], -1).swapaxes(1, 2))
+
+
+def to_map(tokens: Array, size: Pair) -> Array:
+    """Tokens (B, H·W, C) as maps (B, C, H, W)."""
+    return np.ascontiguousarray(tokens.swapaxes(1, 2)).reshape(len(tokens), tokens.shape[2], *size)
+
+
+@dataclass(eq=False)
+class SamePad(Module):
+    """Padding as TensorFlow's "SAME": as much as ⌈H/stride⌉ windows need, the smaller half first."""
+
+    kernel_size: int
+    stride: int
+    fill: float = 0.0
+
+    def forward(self, x: Array) -> tuple[Array, Any]:
+        missing = [max((-(-n // self.stride) - 1) * self.stride + self.kernel_size - n, 0) for n in x.shape[2:]]
+        (top, bottom), (left, right) = ((m // 2, m - m // 2) for m in missing)
+        y = np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)), constant_values=self.fill)
+        return y, (top, left, x.shape[2:])
+
+    def backward(self, dy: Array, cache: Any) -> tuple[Array, Grads]:
+        top, left, (H, W) = cache
+        return np.ascontiguousarray(dy[:, :, top : top + H, left : left + W]), {}
+
+
+@dataclass(eq=False)
+class Dense(Module):
+    """A linear map of the last axis; with as_conv=True its weight is that of a 1x1 convolution, (O, C, 1, 1)."""
+
+    in_features: int
+    out_features: int
+    bias: bool = True
+    as_conv: bool = False
+    _: KW_ONLY
+    dtype: Any = np.float64
+    seed: Seed = 0
+
+    def __post_init__(self) -> None:
+        rng, dtype = init.generator(self.seed), init.float_type("Dense", self.dtype)
+        bound, ones = max(self.in_features, 1) ** -0.5, (1, 1) if self.as_conv else ()
+        self.params["weight"] = init.uniform(bound, (self.out_features, self.in_features, *ones), dtype, rng)
+        if self.bias:
+            self.params["bias"] = init.uniform(bound, (self.out_features,), dtype, rng)
+
+    def forward(self, x: Array) -> tuple[Array, linear.Cache]:
+        weight = self.params["weight"].reshape(self.out_features, self.in_features)
+        return linear.forward(x, weight, self.params.get("bias"))
+
+    def backward(self, dy: Array, cache: linear.Cache) -> tuple[Array, Grads]:
+        grads = linear.backward(dy, cache)
+        own = {"weight": grads.weight.reshape(self.params["weight"].shape)}
+        return grads.x, own | ({"bias": grads.bias} if self.bias else {})
+
+
+@dataclass(eq=False)
+class LayerScale(Module):
+    """Tokens times one learnt factor per channel, `gamma`."""
+
+    features: int
+    start: float
+    _: KW_ONLY
+    dtype: Any = np.float64
+    seed: Seed = 0
+
+    def __post_init__(self) -> None:
+        dtype, rng = init.float_type("LayerScale", self.dtype), init.generator(self.seed)
+        self.params["gamma"] = init.constant(self.start, (self.features,), dtype, rng)
+
+    def forward(self, x: Array) -> tuple[Array, Any]:
+        gamma = self.params["gamma"]
+        return x * gamma, (x, gamma)
+
+    def backward(self, dy: Array, cache: Any) -> tuple[Array, Grads]:
+        x, gamma = cache
+        return dy * gamma, {"gamma": (dy * x).reshape(-1, self.features).sum(0)}
+
+
+@dataclass(eq=False)
+class SqueezeExcite(Module):
+    """x (N, channels, H, W) times a gate per channel, read off the means of all channels through `reduced` hidden units."""
+
+    channels: int
+    reduced: int
+    act: str = "silu"
+    bias: bool = True
+    _: KW_ONLY
+    names: tuple[str, str] = ("reduce", "expand")
+    as_conv: bool = True
+    dtype: Any = np.float64
+    seed: Seed = 0
+
+    def __post_init__(self) -> None:
+        choose("SqueezeExcite", "act", self.act, squeeze_excite.ACTIVATIONS)
+        dtype, rng = init.float_type("SqueezeExcite", self.dtype), init.generator(self.seed)
+        ones = (1, 1) if self.as_conv else ()
+        for name, inputs, outputs in zip(self.names, (self.channels, self.reduced), (self.reduced, self.channels), strict=True):
+            self.params[f"{name}.weight"] = init.uniform(inputs**-0.5, (outputs, inputs, *ones), dtype, rng)
+            if self.bias:
+                self.params[f"{name}.bias"] = init.uniform(inputs**-0.5, (outputs,), dtype, rng)
+
+    def forward(self, x: Array) -> tuple[Array, squeeze_excite.Cache]:
+        p, (reduce, expand) = self.params, self.names
+        weights = p[f"{reduce}.weight"].reshape(self.reduced, self.channels), p[f"{expand}.weight"].reshape(self.channels, self.reduced)
+        return squeeze_excite.forward(x, *weights, p.get(f"{reduce}.bias"), p.get(f"{expand}.bias"), activation=self.act)
+
+    def backward(self, dy: Array, cache: squeeze_excite.Cache) -> tuple[Array, Grads]:
+        g, (reduce, expand) = squeeze_excite.backward(dy, cache), self.names
+        grads = {f"{reduce}.weight": g.reduce_weight, f"{expand}.weight": g.expand_weight,
+                 f"{reduce}.bias": g.reduce_bias, f"{expand}.bias": g.expand_bias}
+        return g.x, {name: grads[name].reshape(value.shape) for name, value in self.params.items()}

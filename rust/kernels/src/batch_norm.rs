@@ -1,0 +1,336 @@
+//! Batch normalisation of every channel of an array seen as (N, C, inner), by the statistics of the batch or by given ones.
+//!
+//! Shapes       x (N, C, inner), weight (C,), bias (C,), mean (C,), var (C,) -> y, the shape of x
+//! Forward      (F1) m = Σ x / n    (F2) v = Σ (x − m)²/n    (F3) x̂ = (x − m)/√(v + eps)    (F4) y = weight·x̂ + bias
+//! Backward     (B1) dbias = Σ dy    (B2) dweight = Σ dy·x̂    (B3) dx̂ = weight·dy
+//!              (B4) training: dx = (dx̂ − Σ dx̂/n − x̂·Σ x̂·dx̂/n)/√(v + eps)    (B5) evaluation: dx = dx̂/√(v + eps)
+//!              (B6) drunning_mean = −Σ dx    (B7) drunning_var = −½ Σ dx̂·x̂/(v + eps)
+//! Constraints  (C1) x is (N, C, ...)    (C2) (C3) all others are (C,)    (C4) training: n > 0    (C5) eps is finite and positive
+//!
+//! A task owns whole channels, so that a channel is in the cache after its first pass. Planes too small for vectors are put one after
+//! the other first. A sum's order follows from the shape alone.
+
+use crate::error::{Error, require};
+use crate::exec::{Buffer, Exec, zeros};
+use crate::gemm::Share;
+use crate::lanes::{Isa, Task, V, Vector};
+use crate::planes::{product, require_len};
+use crate::real::Real;
+use crate::sums::{self, Pairwise, Products, Squares};
+
+#[derive(Clone, Copy, Debug)]
+pub struct Dims {
+    images: usize,
+    channels: usize,
+    inner: usize,
+    training: bool,
+    eps: f64,
+}
+
+/// Planes smaller than this are put one after the other.
+const SMALL: usize = 64;
+
+impl Dims {
+    /// `vectors` are the shapes of weight, bias and whatever else is (C,).
+    pub fn new(x: &[usize], vectors: &[(&str, &[usize])], training: bool, eps: f64) -> Result<Dims, Error> {
+        let [images, channels, rest @ ..] = x else {
+            return Err(Error::Shape(format!("(C1) x: (N, C, ...) expected, got shape {x:?}")));
+        };
+        for (name, shape) in vectors {
+            require(*shape == [*channels], || {
+                format!("(C2) (C3) {name}: ({channels},) expected, got shape {shape:?}")
+            })?;
+        }
+        product(x)?;
+        let inner = product(rest)?;
+        require(!training || product(&[*images, inner])? > 0, || {
+            format!("(C4) x: at least one value per channel expected, got shape {x:?}")
+        })?;
+        require(eps > 0.0 && eps.is_finite(), || format!("(C5) eps: a positive finite number expected, got {eps}"))?;
+        Ok(Dims { images: *images, channels: *channels, inner, training, eps })
+    }
+
+    fn len(&self) -> usize {
+        self.images * self.channels * self.inner
+    }
+
+    /// Values of a channel.
+    fn count(&self) -> usize {
+        self.images * self.inner
+    }
+
+    fn is_small(&self) -> bool {
+        self.inner < SMALL && self.images > 1
+    }
+
+    /// Elements of a buffer for the values of a channel, if there has to be one.
+    fn held(&self) -> usize {
+        if self.is_small() { self.count() } else { 0 }
+    }
+
+    /// Channels of a task.
+    fn each(&self) -> usize {
+        Exec::batch(self.count())
+    }
+
+    /// The values of a channel of x: in their place, or in `held`.
+    fn channel<'a, T: Real>(&self, x: &'a [T], c: usize, held: &'a mut [T]) -> Planes<'a, T> {
+        let (step, len) = (self.channels * self.inner, self.inner);
+        if !self.is_small() {
+            return Planes { x: x.get(c * len..).unwrap_or(&[]), step, len, planes: self.images };
+        }
+        if len == 1 {
+            for (to, &from) in held.iter_mut().zip(x[c..].iter().step_by(step)) {
+                *to = from;
+            }
+        } else {
+            for (to, from) in held.chunks_exact_mut(len.max(1)).zip(x.chunks_exact(step.max(1))) {
+                to.copy_from_slice(&from[c * len..(c + 1) * len]);
+            }
+        }
+        Planes { x: held, step: 0, len: held.len(), planes: 1 }
+    }
+
+    fn inverse<T: Real>(&self, var: T) -> T {
+        T::ONE / (var + T::from_f64(self.eps)).sqrt()
+    }
+}
+
+/// `planes` runs of `len` values, `step` apart.
+#[derive(Clone, Copy)]
+struct Planes<'a, T> {
+    x: &'a [T],
+    step: usize,
+    len: usize,
+    planes: usize,
+}
+
+impl<'a, T> Planes<'a, T> {
+    #[inline(always)]
+    fn get(&self, plane: usize) -> &'a [T] {
+        &self.x[plane * self.step..][..self.len]
+    }
+}
+
+/// One plane after the other of channel c of y, or all of them through `held`.
+fn write<T: Real>(y: &mut Share<T>, c: usize, d: &Dims, held: &mut [T], mut plane: impl FnMut(usize, &mut [T])) {
+    if d.count() == 0 {
+        return;
+    }
+    if d.is_small() {
+        plane(0, held);
+        for (n, from) in held.chunks_exact(d.inner).enumerate() {
+            y.from_column(n * d.inner).row(c, 0..d.inner).copy_from_slice(from);
+        }
+        return;
+    }
+    for n in 0..d.images {
+        plane(n, y.from_column(n * d.inner).row(c, 0..d.inner));
+    }
+}
+
+/// `mean` and `var` are overwritten in training and read in evaluation.
+#[allow(clippy::too_many_arguments)]
+pub fn forward<T: Real>(
+    x: &[T],
+    weight: &[T],
+    bias: &[T],
+    y: &mut [T],
+    mean: &mut [T],
+    var: &mut [T],
+    d: &Dims,
+    exec: &Exec,
+) -> Result<(), Error> {
+    require_len("x", x, d.len())?;
+    require_len("y", y, d.len())?;
+    for (name, vector) in [("weight", weight), ("bias", bias), ("mean", mean), ("var", var)] {
+        require_len(name, vector, d.channels)?;
+    }
+    let each = d.each();
+    let shares = Share::new(y, d.images, d.channels, d.inner).by_rows(each);
+    let tasks = shares.zip(mean.chunks_mut(each).zip(var.chunks_mut(each)));
+    let space = || Ok((zeros(d.held())?, zeros(d.held())?));
+    let count = T::from_usize(d.count());
+    exec.for_each_with(d.len(), tasks, space, |(held, result): &mut (Buffer<T>, Buffer<T>), (mut y, (mean, var))| {
+        for (c, (mean, var)) in y.rows().zip(mean.iter_mut().zip(var)) {
+            let x = d.channel(x, c, held);
+            if d.training {
+                *mean = exec.run(Sum(x)) / count; // (F1)
+                *var = exec.run(SquareSum(x, *mean)) / count; // (F2)
+            }
+            let (m, r, weight, bias) = (*mean, d.inverse(*var), weight[c], bias[c]);
+            write(&mut y, c, d, result, |n, y| exec.run(Normalise { x: x.get(n), m, r, weight, bias, y }));
+        }
+    })
+}
+
+/// What the backward reads.
+#[derive(Clone, Copy)]
+pub struct Saved<'a, T> {
+    pub dy: &'a [T],
+    pub x: &'a [T],
+    pub weight: &'a [T],
+    pub mean: &'a [T],
+    pub var: &'a [T],
+}
+
+/// dweight and dbias, then drunning_mean and drunning_var, which only evaluation has.
+pub struct Gradients<'a, T> {
+    pub dx: &'a mut [T],
+    pub dweight: &'a mut [T],
+    pub dbias: &'a mut [T],
+    pub running: Option<(&'a mut [T], &'a mut [T])>,
+}
+
+pub fn backward<T: Real>(saved: Saved<T>, gradients: Gradients<T>, d: &Dims, exec: &Exec) -> Result<(), Error> {
+    let Saved { dy, x, weight, mean, var } = saved;
+    let Gradients { dx, dweight, dbias, running } = gradients;
+    for (name, len) in [("dy", dy.len()), ("x", x.len()), ("dx", dx.len())] {
+        require(len == d.len(), || format!("{name} has {len} elements, expected {}", d.len()))?;
+    }
+    for (name, vector) in [("weight", weight), ("mean", mean), ("var", var), ("dweight", dweight), ("dbias", dbias)] {
+        require_len(name, vector, d.channels)?;
+    }
+    let each = d.each();
+    let shares = Share::new(dx, d.images, d.channels, d.inner).by_rows(each);
+    let tasks = shares.zip(dweight.chunks_mut(each).zip(dbias.chunks_mut(each)));
+    let space = || Ok([zeros(d.held())?, zeros(d.held())?, zeros(d.held())?]);
+    let count = T::from_usize(d.count());
+    exec.for_each_with(2 * d.len(), tasks, space, |[held_dy, held_x, result]: &mut [Buffer<T>; 3], task| {
+        let (mut dx, (dweight, dbias)) = task;
+        for (c, (dweight, dbias)) in dx.rows().zip(dweight.iter_mut().zip(dbias)) {
+            let (dy, x) = (d.channel(dy, c, held_dy), d.channel(x, c, held_x));
+            let (m, r) = (mean[c], d.inverse(var[c]));
+            *dbias = exec.run(Sum(dy)); // (B1)
+            *dweight = exec.run(ProductSum { dy, x, m, r }); // (B2)
+            let share = |total: T| if d.training { weight[c] * total / count } else { T::ZERO };
+            let (mean, slope, weight, training) = (share(*dbias), share(*dweight), weight[c], d.training);
+            write(&mut dx, c, d, result, |n, dx| {
+                exec.run(InputGradient { dy: dy.get(n), x: x.get(n), m, r, weight, mean, slope, training, dx });
+            });
+        }
+    })?;
+    if let Some((dmean, dvar)) = running {
+        require_len("drunning_mean", dmean, d.channels)?;
+        require_len("drunning_var", dvar, d.channels)?;
+        for (c, (dmean, dvar)) in dmean.iter_mut().zip(dvar).enumerate() {
+            let r = d.inverse(var[c]);
+            *dmean = -(r * weight[c] * dbias[c]); // (B6)
+            *dvar = T::from_f64(-0.5) * (r * r * weight[c] * dweight[c]); // (B7)
+        }
+    }
+    Ok(())
+}
+
+struct Sum<'a, T>(Planes<'a, T>);
+
+impl<T: Real> Task for Sum<'_, T> {
+    type Out = T;
+    #[inline(always)]
+    fn run<I: Isa>(self) -> T {
+        let mut sum = Pairwise::default();
+        for plane in 0..self.0.planes {
+            sums::add::<T, I, &[T]>(&self.0.get(plane), self.0.len, &mut sum);
+        }
+        sum.total()
+    }
+}
+
+struct SquareSum<'a, T>(Planes<'a, T>, T);
+
+impl<T: Real> Task for SquareSum<'_, T> {
+    type Out = T;
+    #[inline(always)]
+    fn run<I: Isa>(self) -> T {
+        let mut sum = Pairwise::default();
+        for plane in 0..self.0.planes {
+            sums::add::<T, I, Squares<T>>(&Squares { x: self.0.get(plane), m: self.1 }, self.0.len, &mut sum);
+        }
+        sum.total()
+    }
+}
+
+struct ProductSum<'a, T> {
+    dy: Planes<'a, T>,
+    x: Planes<'a, T>,
+    m: T,
+    r: T,
+}
+
+impl<T: Real> Task for ProductSum<'_, T> {
+    type Out = T;
+    #[inline(always)]
+    fn run<I: Isa>(self) -> T {
+        let mut sum = Pairwise::default();
+        for plane in 0..self.x.planes {
+            let terms = Products { dy: self.dy.get(plane), x: self.x.get(plane), m: self.m, r: self.r };
+            sums::add::<T, I, Products<T>>(&terms, self.x.len, &mut sum);
+        }
+        sum.total()
+    }
+}
+
+struct Normalise<'a, T> {
+    x: &'a [T],
+    m: T,
+    r: T,
+    weight: T,
+    bias: T,
+    y: &'a mut [T],
+}
+
+impl<T: Real> Task for Normalise<'_, T> {
+    type Out = ();
+    #[inline(always)]
+    fn run<I: Isa>(self) {
+        let (m, r) = (V::<T, I>::splat(self.m), V::<T, I>::splat(self.r));
+        let (weight, bias) = (V::<T, I>::splat(self.weight), V::<T, I>::splat(self.bias));
+        let (n, lanes) = (self.y.len(), V::<T, I>::LANES);
+        let x = &self.x[..n];
+        let mut k = 0;
+        while k + lanes <= n {
+            ((V::<T, I>::load(&x[k..]) - m) * r).mul_add(weight, bias).store(&mut self.y[k..]); // (F3) (F4)
+            k += lanes;
+        }
+        let rest = (V::<T, I>::load_partial(&x[k..], n - k) - m) * r;
+        rest.mul_add(weight, bias).store_partial(&mut self.y[k..], n - k);
+    }
+}
+
+/// `mean` and `slope` are what the dx̂ of the channel have in common and along x̂; both 0 in evaluation.
+struct InputGradient<'a, T> {
+    dy: &'a [T],
+    x: &'a [T],
+    m: T,
+    r: T,
+    weight: T,
+    mean: T,
+    slope: T,
+    training: bool,
+    dx: &'a mut [T],
+}
+
+impl<T: Real> Task for InputGradient<'_, T> {
+    type Out = ();
+    #[inline(always)]
+    fn run<I: Isa>(self) {
+        let (m, r, weight) = (V::<T, I>::splat(self.m), V::<T, I>::splat(self.r), V::<T, I>::splat(self.weight));
+        let (mean, slope) = (V::<T, I>::splat(self.mean), V::<T, I>::splat(self.slope));
+        let mut k = 0;
+        while k < self.dx.len() {
+            let n = V::<T, I>::LANES.min(self.dx.len() - k);
+            let dx_hat = weight * V::<T, I>::load_partial(&self.dy[k..], n); // (B3)
+            let dx = if self.training {
+                let x_hat = (V::<T, I>::load_partial(&self.x[k..], n) - m) * r;
+                r * (dx_hat - (mean + x_hat * slope)) // (B4)
+            } else {
+                r * dx_hat // (B5)
+            };
+            dx.store_partial(&mut self.dx[k..], n);
+            k += n;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

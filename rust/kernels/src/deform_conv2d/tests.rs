@@ -1,0 +1,94 @@
+use super::*;
+use crate::testing::{difference, each_exec, random, unwritten};
+
+/// Whole offsets: every tap is a pixel of the map with zeros around it.
+fn check<T: Real>(images: usize, channels: usize, outputs: usize, groups: usize, offset_groups: usize, masked: bool) {
+    let (size, out, taps) = ((5, 6), (5, 6), 9);
+    let (pixels, points, per_group) = (30, offset_groups * taps, channels / groups);
+    let mask = [images, points, out.0, out.1];
+    let shapes = Arguments {
+        x: &[images, channels, size.0, size.1][..],
+        offset: &[images, 2 * points, out.0, out.1],
+        weight: &[outputs, per_group, 3, 3],
+        mask: masked.then_some(&mask[..]),
+        bias: Some(&[outputs][..]),
+    };
+    let (stride, dilation, padding) = ((1, 1), (1, 1), (1, 1));
+    let settings = Settings { stride, padding, dilation, groups, offset_groups, kink: "right" };
+    let d = Dims::new(&shapes, &settings).unwrap();
+    let x = random::<T>(images * channels * pixels, 1);
+    let weight = random::<T>(outputs * per_group * taps, 2);
+    let moves: Vec<isize> = (0..images * 2 * points * pixels).map(|k| (k * 7 % 5) as isize - 2).collect();
+    let offset: Vec<T> = moves.iter().map(|&m| T::from_f64(m as f64)).collect();
+    let (mask, bias) = (random::<T>(images * points * pixels, 3), random::<T>(outputs, 4));
+    let arrays = Arguments {
+        x: &x[..],
+        offset: &offset,
+        weight: &weight,
+        mask: masked.then_some(&mask[..]),
+        bias: Some(&bias[..]),
+    };
+    let dy = random::<T>(images * outputs * pixels, 5);
+    let (mut y, mut dx) = (vec![T::ZERO; dy.len()], vec![T::ZERO; x.len()]);
+    let (mut dweight, mut dmask) = (vec![T::ZERO; weight.len()], vec![T::ZERO; mask.len()]);
+    for (at, y) in y.iter_mut().enumerate() {
+        let (n, o, i, j) = (at / pixels / outputs, at / pixels % outputs, at % pixels / out.1, at % out.1);
+        *y = bias[o];
+        let group = o / (outputs / groups);
+        for (inner, tap) in (0..per_group).flat_map(|inner| (0..taps).map(move |tap| (inner, tap))) {
+            let c = group * per_group + inner;
+            let m = (n * offset_groups + c / (channels / offset_groups)) * taps + tap;
+            let a = (i + tap / 3) as isize - 1 + moves[2 * m * pixels + at % pixels];
+            let b = (j + tap % 3) as isize - 1 + moves[(2 * m + 1) * pixels + at % pixels];
+            if (0..size.0 as isize).contains(&a) && (0..size.1 as isize).contains(&b) {
+                let from = (n * channels + c) * pixels + a as usize * size.1 + b as usize;
+                let (k, factor) = ((o * per_group + inner) * taps + tap, m * pixels + at % pixels);
+                let m = if masked { mask[factor] } else { T::ONE };
+                *y += weight[k] * m * x[from];
+                dx[from] += dy[at] * weight[k] * m;
+                dweight[k] += dy[at] * m * x[from];
+                dmask[factor] += dy[at] * weight[k] * x[from];
+            }
+        }
+    }
+    each_exec(|exec| {
+        let mut got = unwritten::<T>(y.len());
+        forward(&arrays, &mut got, &d, exec).unwrap();
+        assert!(difference(&got, &y) < 1e-4, "y");
+        let (mut gx, mut goffset) = (unwritten::<T>(x.len()), unwritten::<T>(offset.len()));
+        let (mut gweight, mut gmask, mut gbias) =
+            (unwritten::<T>(weight.len()), unwritten::<T>(mask.len()), unwritten::<T>(outputs));
+        let gradients = Arguments {
+            x: &mut gx[..],
+            offset: &mut goffset[..],
+            weight: &mut gweight[..],
+            mask: masked.then_some(&mut gmask[..]),
+            bias: Some(&mut gbias[..]),
+        };
+        backward(&dy, &arrays, gradients, &d, exec).unwrap();
+        assert!(difference(&gx, &dx) < 1e-4 && difference(&gweight, &dweight) < 1e-4);
+        assert!(!masked || difference(&gmask, &dmask) < 1e-4);
+        assert!(goffset.iter().all(|g| !g.is_nan()));
+    });
+}
+
+#[test]
+fn whole_offsets_against_loops() {
+    check::<f32>(2, 3, 5, 1, 1, true);
+    check::<f64>(1, 4, 6, 2, 1, false);
+    check::<f64>(2, 6, 4, 2, 3, true);
+    check::<f32>(1, 37, 35, 1, 1, true);
+}
+
+#[test]
+fn shapes_are_checked() {
+    let shapes =
+        Arguments { x: &[1, 2, 3, 4][..], offset: &[1, 8, 2, 3], weight: &[2, 2, 2, 2], mask: None, bias: None };
+    let settings =
+        Settings { stride: (1, 1), padding: (0, 0), dilation: (1, 1), groups: 1, offset_groups: 1, kink: "right" };
+    assert!(Dims::new(&shapes, &settings).is_ok());
+    assert!(Dims::new(&shapes, &Settings { kink: "left", ..settings.clone() }).is_err());
+    assert!(Dims::new(&shapes, &Settings { offset_groups: 3, ..settings.clone() }).is_err());
+    assert!(Dims::new(&Arguments { offset: &[1, 8, 3, 3][..], ..shapes }, &settings).is_err());
+    assert!(Dims::new(&Arguments { mask: Some(&[1, 8, 2, 3][..]), ..shapes }, &settings).is_err());
+}

@@ -1,0 +1,98 @@
+//! Functions of one number: y = f(x) and dx = dy·f'(x), element by element, for every operator that is no more than that.
+
+use crate::error::Error;
+use crate::exec::Exec;
+use crate::lanes::{Isa, Task, V, Vector};
+use crate::planes::require_len;
+use crate::real::Real;
+
+/// A function and its derivative on the lanes of a vector. Both are `#[inline(always)]`, without branches.
+pub trait Function: Copy + Sync {
+    /// Nanoseconds per element, roughly.
+    const COST: usize = 1;
+    fn value<A: Vector>(self, x: A) -> A;
+    /// dx = dy·f'(x)
+    fn gradient<A: Vector>(self, dy: A, x: A) -> A;
+}
+
+/// Elements of one task.
+const PART: usize = 1 << 14;
+
+pub fn forward<T: Real, F: Function>(f: F, x: &[T], y: &mut [T], exec: &Exec) -> Result<(), Error> {
+    require_len("y", y, x.len())?;
+    let tasks = x.chunks(PART).zip(y.chunks_mut(PART));
+    exec.for_each(x.len().saturating_mul(F::COST), tasks, |(x, y)| exec.run(Forward { f, x, y }))
+}
+
+pub fn backward<T: Real, F: Function>(f: F, dy: &[T], x: &[T], dx: &mut [T], exec: &Exec) -> Result<(), Error> {
+    require_len("dy", dy, x.len())?;
+    require_len("dx", dx, x.len())?;
+    let tasks = dy.chunks(PART).zip(x.chunks(PART)).zip(dx.chunks_mut(PART));
+    exec.for_each(x.len().saturating_mul(F::COST), tasks, |((dy, x), dx)| exec.run(Backward { f, dy, x, dx }))
+}
+
+struct Forward<'a, T, F> {
+    f: F,
+    x: &'a [T],
+    y: &'a mut [T],
+}
+
+impl<T: Real, F: Function> Task for Forward<'_, T, F> {
+    type Out = ();
+    #[inline(always)]
+    fn run<I: Isa>(self) {
+        let mut k = 0;
+        while k < self.y.len() {
+            let n = V::<T, I>::LANES.min(self.y.len() - k);
+            self.f.value(V::<T, I>::load_partial(&self.x[k..], n)).store_partial(&mut self.y[k..], n);
+            k += n;
+        }
+    }
+}
+
+struct Backward<'a, T, F> {
+    f: F,
+    dy: &'a [T],
+    x: &'a [T],
+    dx: &'a mut [T],
+}
+
+impl<T: Real, F: Function> Task for Backward<'_, T, F> {
+    type Out = ();
+    #[inline(always)]
+    fn run<I: Isa>(self) {
+        let mut k = 0;
+        while k < self.dx.len() {
+            let n = V::<T, I>::LANES.min(self.dx.len() - k);
+            let (dy, x) = (V::<T, I>::load_partial(&self.dy[k..], n), V::<T, I>::load_partial(&self.x[k..], n));
+            self.f.gradient(dy, x).store_partial(&mut self.dx[k..], n);
+            k += n;
+        }
+    }
+}
+
+/// Checks an operator on all levels, against plain functions in f64: the value and the derivative.
+#[cfg(test)]
+pub fn check(f: impl Function, value: impl Fn(f64) -> f64, derivative: impl Fn(f64) -> f64) {
+    check_in::<f32>(f, &value, &derivative, 2e-6);
+    check_in::<f64>(f, &value, &derivative, 4e-15);
+}
+
+#[cfg(test)]
+fn check_in<T: Real>(f: impl Function, value: &dyn Fn(f64) -> f64, derivative: &dyn Fn(f64) -> f64, tolerance: f64) {
+    use crate::testing::{difference, each_exec, random, unwritten};
+    for n in (0..36).chain([3 * PART + 5]) {
+        let x: Vec<T> = random::<T>(n, 1).iter().map(|&x| x * T::from_f64(7.0)).collect();
+        let dy = random::<T>(n, 2);
+        let expected: Vec<T> = x.iter().map(|x| T::from_f64(value(x.to_f64()))).collect();
+        let slopes = x.iter().zip(&dy).map(|(x, dy)| T::from_f64(dy.to_f64() * derivative(x.to_f64())));
+        let slopes: Vec<T> = slopes.collect();
+        each_exec(|exec| {
+            let (mut y, mut dx) = (unwritten::<T>(n), unwritten::<T>(n));
+            forward(f, &x, &mut y, exec).unwrap();
+            backward(f, &dy, &x, &mut dx, exec).unwrap();
+            assert!(difference(&y, &expected) < tolerance, "{n} {:?}", exec.level());
+            assert!(difference(&dx, &slopes) < tolerance, "{n} {:?}", exec.level());
+        });
+    }
+}
