@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from pyhybrid.bench.blocks import BLOCKS
 from pyhybrid.bench.work import HEADS, WINDOW, Work
 
 Array = np.ndarray
@@ -257,4 +258,5 @@ FORMULAS: dict[str, dict[str, Callable[..., Any]]] = {
     "squeeze_excite": {"torch": _squeeze_excite},
     "conv_path": {"torch": _conv_path},
     "acmix": {"torch": _acmix(_attention_taps), "torch unfold": _acmix(_attention_unfold)},
+    **BLOCKS,
 }

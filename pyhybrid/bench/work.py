@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from pyhybrid.errors import UsageError
+from pyhybrid.nn import Module, summarize
 
 Array = np.ndarray
 STAGES = {"64@56": (64, 56), "128@28": (128, 28), "256@14": (256, 14), "512@7": (512, 7)}
@@ -36,6 +37,9 @@ class Work:
     def forward(self) -> Any:
         return self.module.forward(**self.arrays, **self.config)
 
+    def backward(self, dy: Array, cache: Any) -> Any:
+        return self.module.backward(dy, cache)
+
     def cotangent(self) -> Array:
         return np.random.default_rng(1).standard_normal(self.output_shape, np.float32)
 
@@ -48,6 +52,23 @@ class Work:
         values = sum(a.size for a in self.arrays.values()) + int(np.prod(self.output_shape))
         macs = self.macs_forward + (self.macs_backward if backward else 0)
         return max(2 * macs / flops, 4 * values * (2 if backward else 1) / bandwidth)
+
+
+@dataclass(frozen=True)
+class BlockWork(Work):
+    """A block of a network in training mode; `arrays` holds x and its parameters, under their names in the state dict."""
+
+    network: Module
+
+    def forward(self) -> Any:
+        return self.network.forward(self.arrays["x"])
+
+    def backward(self, dy: Array, cache: Any) -> Any:
+        return self.network.backward(dy, cache)
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        return self.arrays["x"].shape
 
 
 def draw(**shapes: tuple[int, ...]) -> dict[str, Array]:
@@ -189,6 +210,29 @@ def _acmix(name: str, size: str, N: int, C: int, H: int) -> Work:
     return Work(name, "acmix", size, arrays, config, projections + 2 * window + path, 2 * projections + 5 * window + 2 * path)
 
 
+def _block(operator: str, size: str, network: Module, x: Array, config: dict[str, Any]) -> Work:
+    macs = summarize(network, x.shape).macs
+    arrays = {"x": x, **network.named_params()}
+    return BlockWork(operator, operator, size, arrays, config, macs.total, 2 * macs.weights + 5 * macs.products // 2, network.train())
+
+
+def _mbconv(name: str, size: str, N: int, C: int, H: int) -> Work:
+    """CoAtNet's convolution block at the widths of CoAtNet-0, half again those of a ResNet's stages."""
+    from pyhybrid.papers.coatnet import MBConv
+
+    C = 3 * C // 2
+    return _block(name, f"{C}@{H}", MBConv(C, C, dtype="float32"), draw(x=(N, C, H, H))["x"], {})
+
+
+def _relative_mha(name: str, size: str, N: int, C: int, H: int) -> Work:
+    """Relative attention with its four projections at the widths of CoAtNet-0, over at most 14 × 14 tokens."""
+    from pyhybrid.papers.coatnet.attention import RelativeAttention
+
+    C, H = 3 * C // 2, min(H, 14)
+    network = RelativeAttention(C, C, H, dtype="float32")
+    return _block(name, f"{C}@{H}", network, draw(x=(N, H * H, C))["x"], {"size": (H, H), "heads": network.head_count})
+
+
 WORKS: dict[str, Callable[..., Work]] = {
     "conv2d_3x3": _conv(3),
     "depthwise_3x3": _conv(3, depthwise=True),
@@ -211,4 +255,6 @@ WORKS: dict[str, Callable[..., Work]] = {
     "squeeze_excite": _squeeze_excite,
     "conv_path": _conv_path,
     "acmix": _acmix,
+    "mbconv": _mbconv,
+    "relative_mha": _relative_mha,
 }

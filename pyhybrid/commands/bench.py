@@ -43,7 +43,7 @@ def contenders(work: Work, backward: bool, with_numpy: bool) -> dict[str, Any]:
         def run() -> object:
             with backend.use(name):
                 y, cache = work.forward()
-                return work.module.backward(dy, cache) if backward else y
+                return work.backward(dy, cache) if backward else y
 
         return run
 
