@@ -1,0 +1,1 @@
+"""DAS (card follows)."""
