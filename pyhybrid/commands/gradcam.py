@@ -97,7 +97,8 @@ def _load(model: Any, weights: Path | None) -> None:
     except FileNotFoundError:
         raise UsageError(f"--weights: no such file: {weights}") from None
     except StateDictError as wrong:
-        raise UsageError(f"--weights {weights} does not fit: {wrong}") from wrong
+        listed = str(wrong)
+        raise UsageError(f"--weights {weights} does not fit: {listed if len(listed) < 500 else listed[:500] + ' …'}") from wrong
 
 
 def _folder(out: Path) -> None:
