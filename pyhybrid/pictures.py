@@ -30,6 +30,60 @@ def photograph(height: int = 96) -> Array:
     return pixels.transpose(2, 0, 1)[None] / 255.0
 
 
+def picture(path: str | Path | None, size: int) -> Array:
+    """A picture file as x (1, 3, size, size), values k/255: the square in its middle, resized. None is the photograph."""
+    from PIL import Image, UnidentifiedImageError
+
+    source: Any = path
+    if path is None:
+        source = _matplotlib("matplotlib.cbook").get_sample_data("grace_hopper.jpg")
+    try:
+        with Image.open(source) as image:
+            square = image.convert("RGB").crop(_middle(image.size))
+    except FileNotFoundError:
+        raise UsageError(f"no such picture: {path}") from None
+    except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as wrong:
+        raise UsageError(f"{path} is not a readable picture: {wrong}") from None
+    finally:
+        if path is None:
+            source.close()
+    resized = square.resize((size, size), Image.Resampling.BOX if size <= square.width else Image.Resampling.BICUBIC)
+    return np.asarray(resized).transpose(2, 0, 1)[None] / 255.0
+
+
+def _middle(size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Left, top, right and bottom of the largest square in the middle."""
+    side = min(size)
+    left, top = ((length - side) // 2 for length in size)
+    return left, top, left + side, top + side
+
+
+def heat(path: str | Path | None, image: Array, values: Array, *, title: str = "", mask: Array | None = None) -> Any:
+    """An image (3, H, W), a heat map (H, W) in [0, 1], and the map laid over the image, side by side; written or returned as in `tiles`.
+
+    Over the image the map covers the more the hotter it is, so that what is cold stays visible. A mask (H, W) is outlined.
+    """
+    figure = _matplotlib("matplotlib.figure").Figure(figsize=(9.9, 3.6), layout="constrained")
+    axes = figure.subplots(1, 3)
+    for place, name in zip(axes, ("picture", "heat map", "heat map over the picture"), strict=True):
+        place.set_axis_off()
+        place.set_title(name, fontsize=9)
+    axes[0].imshow(np.clip(image.transpose(1, 2, 0), 0, 1))
+    scale = axes[1].imshow(values, cmap="inferno", vmin=0, vmax=1)
+    # Mixed here rather than by transparency: a greyed picture, never quite black, under colours that cover the more the hotter they are.
+    grey = 0.2 + 0.75 * np.tensordot([0.299, 0.587, 0.114], image, 1)[..., None]
+    cover = (0.25 + 0.55 * np.clip(values, 0, 1))[..., None]
+    axes[2].imshow(np.clip((1 - cover) * grey + cover * scale.to_rgba(values)[..., :3], 0, 1))
+    if mask is not None:
+        for place in axes:
+            place.contour(mask, levels=[0.5], colors=["white"], linewidths=[2.2])
+            place.contour(mask, levels=[0.5], colors=["black"], linewidths=[0.9])
+    figure.colorbar(scale, ax=axes[2], fraction=0.046, pad=0.03, ticks=[0, 0.5, 1])
+    if title:
+        figure.suptitle(title, fontsize=11)
+    return _shown(figure, path)
+
+
 def tiles(path: str | Path | None, images: Mapping[str, Array] | Sequence[Array], *, columns: int = 3, title: str = "",
           marks: Mapping[str, tuple[int, int]] | None = None, size: float = 2.6) -> Any:
     """Images as tiles of one figure, `size` inches wide each, written to `path` or, if None, returned as a figure for a notebook.

@@ -208,6 +208,7 @@ LAYERS = [
     {"backend"},
     {"ops"},
     {"nn"},
+    {"explain"},
     {"papers"},
     {"proofs", "conformance", "interop", "bench", "examples"},
     {"commands"},

@@ -153,7 +153,7 @@ class Case:
     def check_arrays(self) -> None:
         """Raise `NotUnderstood` unless every array is of a known kind and has the precision of the case."""
         kinds = [name for name in self.arrays if not any(name.startswith(f"{kind}.") for kind in _KINDS)]
-        types = [name for name, a in self.arrays.items() if a.dtype.kind != "i" and a.dtype.newbyteorder("=") != self.dtype]
+        types = [name for name, a in self.arrays.items() if a.dtype.kind not in "iu" and a.dtype.newbyteorder("=") != self.dtype]
         problems = [f"array {name}" for name in kinds]
         problems += [f"array {name} of {self.arrays[name].dtype} in a {self.dtype} case" for name in types]
         if problems:

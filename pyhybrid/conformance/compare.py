@@ -59,7 +59,7 @@ def compare(
     array: str, computed: Any, recorded: Array, rules: Tolerance, *, exact: bool, largest: float = 0.0
 ) -> Comparison:
     """Measure `computed` against `recorded`; `largest` is the largest gradient of the case if this is a gradient."""
-    bound = 0.0 if exact or recorded.dtype.kind == "i" else rules.rtol
+    bound = 0.0 if exact or recorded.dtype.kind in "iu" else rules.rtol
     try:
         found = np.asarray(computed)
     except Exception as wrong:      # whatever a stranger's object does when it is asked for its numbers

@@ -13,11 +13,16 @@ from pyhybrid.nn import Module
 __all__ = ["replay_layer"]
 
 Array = np.ndarray
+COUNTER = "num_batches_tracked"
 
 
 def replay_layer(case: Case, layer: Module, x: Array, forward: Callable[[Array], Any] | None = None, output: str = "y") -> Replayed:
     """`layer` on x in the mode of the case. Gradients of buffers do not exist; batch norm replaces its own in training mode."""
-    layer.load_state_dict(case.params())
+    recorded = case.params()
+    # The counter of batches takes no part in the arithmetic. Where none is recorded it starts at 0 and is not compared.
+    counted = any(name.endswith(COUNTER) for name in recorded)
+    absent = {} if counted else {name: value for name, value in layer.state_dict().items() if name.endswith(COUNTER)}
+    layer.load_state_dict({**recorded, **absent})
     layer.train(case.training)
     before = layer.state_dict()
     y, cache = (forward or layer.forward)(x)
@@ -28,10 +33,10 @@ def replay_layer(case: Case, layer: Module, x: Array, forward: Callable[[Array],
 
     buffers = frozenset(before) - frozenset(layer.named_params())
     moved = {name for name, value in layer.state_dict().items() if not np.array_equal(value, before[name])}
-    state = {name: value for name, value in layer.state_dict().items() if name in buffers and _counts(name, moved)}
+    state = {name: value for name, value in layer.state_dict().items() if name in buffers - absent.keys() and _counts(name, moved)}
     return Replayed({output: y}, backward, buffers=buffers, state=state)
 
 
 def _counts(name: str, moved: set[str]) -> bool:
     """True for the buffers of a layer that counted a batch: all of its buffers belong to the state, even one that kept its value."""
-    return name.rpartition(".")[0] + ".num_batches_tracked" in moved or ("num_batches_tracked" in moved and "." not in name)
+    return name.rpartition(".")[0] + f".{COUNTER}" in moved or (COUNTER in moved and "." not in name)

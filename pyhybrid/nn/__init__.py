@@ -1,13 +1,18 @@
 """Layers: named parameters with an explicit forward and backward, nothing recorded in between."""
 
 from pyhybrid.nn import init
+from pyhybrid.nn.activation import ReLU6
 from pyhybrid.nn.chain import Sequential, chain_backward, chain_forward, prefixed
+from pyhybrid.nn.deformable import DeformConv2d
 from pyhybrid.nn.init import Seed
 from pyhybrid.nn.layers import BatchNorm2d, Conv2d, DropPath, LayerNorm, Linear, Operator
 from pyhybrid.nn.module import Module, StateDictError
+from pyhybrid.nn.normalisation import GroupNorm, InstanceNorm2d
+from pyhybrid.nn.residual import Residual
 from pyhybrid.nn.summary import Summary, summarize
 
 __all__ = [
-    "BatchNorm2d", "Conv2d", "DropPath", "LayerNorm", "Linear", "Module", "Operator", "Seed", "Sequential", "StateDictError", "Summary",
-    "chain_backward", "chain_forward", "init", "prefixed", "summarize",
+    "BatchNorm2d", "Conv2d", "DeformConv2d", "DropPath", "GroupNorm", "InstanceNorm2d", "LayerNorm", "Linear", "Module", "Operator",
+    "ReLU6", "Residual", "Seed", "Sequential", "StateDictError", "Summary", "chain_backward", "chain_forward", "init", "prefixed",
+    "summarize",
 ]

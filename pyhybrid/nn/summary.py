@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from pyhybrid.counting import Macs, counting, placeholder
 from pyhybrid.nn.module import Module
 
-__all__ = ["Row", "Summary", "summarize"]
+__all__ = ["Row", "Summary", "evaluating", "summarize"]
 
 
 class Row(NamedTuple):
@@ -34,7 +34,7 @@ class Summary(NamedTuple):
 def summarize(model: Module, shape: tuple[int, ...], dtype: Any = "float32") -> Summary:
     """Send an input of `shape` through `model`, computing nothing. Shapes that do not fit raise the error that a real forward would."""
     rows: dict[str, Row] = {}
-    with _evaluating(model), counting(), _watched(model) as watched:
+    with evaluating(model), counting(), _watched(model) as watched:
         y, _ = model.forward(placeholder(shape, dtype))
     for name, module, output, macs in watched:
         own = sum(value.size for value in module.params.values())
@@ -48,7 +48,7 @@ def summarize(model: Module, shape: tuple[int, ...], dtype: Any = "float32") -> 
 
 
 @contextmanager
-def _evaluating(model: Module) -> Iterator[None]:
+def evaluating(model: Module) -> Iterator[None]:
     """Evaluation mode for this block: training costs the same multiply-adds, but has batch statistics to keep, and here there are none."""
     training = [layer for _, layer in model.named_modules() if layer.training]
     model.eval()

@@ -8,7 +8,8 @@ Backward     (B1) dx[y0 + p, x0 + q] = Σ of ds times the factor of Z_pq in (F3)
 Constraints  (C1) x is (N, C, H, W)
              (C2) ys is (N, ...), one vertical coordinate per point of each of the N images
              (C3) xs has the shape of ys
-Smooth       except at whole coordinates, where (B2) and (B3) are the derivatives to the right; y = -1 has value 0 and may have a slope
+Smooth       except at whole ys, where (B2) is the derivative to the right, and at whole xs, where (B3) is; so at ys = -1 the value is 0
+             and (B2) need not be
 Outside      at y < -1, y >= H, x < -1 or x >= W, ±∞ too, s and all gradients are 0; a NaN coordinate makes s, dys and dxs NaN, and dx
              gets nothing from it. Coordinates are computed in their own precision
 Source       Deformable convolution, arXiv 1703.06211, eqs. (3), (4) and (7)

@@ -2,7 +2,8 @@
 
 Shapes       x (N, C, H, W), offset (N, 2·Go·K, Ho, Wo), weight (O, C/G, kh, kw), mask (N, Go·K, Ho, Wo), bias (O,) -> y (N, O, Ho, Wo),
              K = kh·kw taps k = p·kw + q, G groups, Go offset_groups, Ho = ⌊(H + 2·ph - dh·(kh-1) - 1) / sh⌋ + 1
-Order        channel 2·(g·K + k) of offset is dy, 2·(g·K + k) + 1 is dx of tap k for the channels of offset group g = ⌊c / (C/Go)⌋
+Order        channel 2·(g·K + k) of offset is dy, 2·(g·K + k) + 1 is dx of tap k for the channels of offset group g = ⌊c / (C/Go)⌋;
+             channel g·K + k of mask is its mask. Other orders: pyhybrid/interop/offsets.py. The mask is used as it is, without a sigmoid
 Forward      (F1) ys = i·sh - ph + p·dh + dy, xs = j·sw - pw + q·dw + dx, in pixels of x    (F2) S = x sampled bilinearly at (ys, xs)
              (F3) col = mask·S; without a mask col = S (version 1)    (F4) y = Σ_ck weight[o, c, k]·col[c, k] + bias, in each group
 Backward     (B1) dbias = Σ dy    (B2) dweight = Σ_nij dy·colᵀ    (B3) dcol = weightᵀ·dy    (B4) dmask = Σ_c dcol·S, dS = mask·dcol
@@ -16,8 +17,10 @@ Constraints  (C1) x is (N, C, H, W)
              (C7) mask, if given, is (N, offset_groups·kh·kw, Ho, Wo), one value per tap and output pixel
              (C8) bias, if given, is (O,), one value per output channel of weight
              (C9) kink is "right" or "zero_outside"
-Smooth       except where ys or xs is whole; there "right" gives the derivative to the right (torchvision's rule), and "zero_outside"
-             gives ddy = ddx = dmask = 0 where ys <= -1 or xs <= -1 (mmcv's): they differ only where a coordinate is exactly -1
+Smooth       except where ys or xs is whole, as everywhere at offset 0. "right" gives the derivative to the right (torchvision's rule);
+             "zero_outside" as well, but 0 for ddy, ddx, dmask where ys <= -1 or xs <= -1 (mmcv's): they differ only at exactly -1
+Outside      as bilinear_sample: zeros continue x, blended within one pixel around it; a tap that reads far outside or at ±∞ gives 0, one
+             that reads at NaN makes its outputs and the gradients of its own offset, mask and weights NaN, and gives dx nothing
 Source       arXiv 1703.06211, eqs. (2)-(4), (7); with a mask arXiv 1811.11168, eq. (1); DAS, arXiv 2311.12091, eq. (2)
 """
 

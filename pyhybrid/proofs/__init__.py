@@ -35,6 +35,14 @@ STATEMENTS = (
     "post_form_is_attention_plus_convolution",
     "windowed_table_is_a_depthwise_convolution",
     "relative_attention_is_translation_equivariant",
+    "bilinear_sampling_reproduces_affine_maps",
+    "sampling_slope_is_the_forward_difference",
+    "zero_offsets_give_the_convolution",
+    "whole_offsets_move_the_image",
+    "fractional_offset_interpolates_the_kernel",
+    "offset_groups_permute_with_their_channels",
+    "deformable_convolution_is_linear_in_the_map",
+    "gate_stays_between_zero_and_x",
 )
 
 

@@ -6,10 +6,10 @@ import inspect
 
 import pytest
 
-from pyhybrid.papers import Card, acmix, coatnet, find
+from pyhybrid.papers import Card, acmix, coatnet, das, find
 from pyhybrid.papers.acmix import ACmix
 
-CARDS = [acmix.CARD, coatnet.CARD]
+CARDS = [acmix.CARD, coatnet.CARD, das.CARD]
 
 
 @pytest.fixture(params=CARDS, ids=lambda card: card.identifier)
@@ -52,3 +52,34 @@ def test_acmix_options_change_what_is_built_or_computed():
         other = ACmix(4, 4, 3, 2, **{name: value})
         same = list(other.params) == list(plain.params) and np.array_equal(other.forward(x)[0], plain.forward(x)[0])
         assert not same, name
+
+
+def test_das_names_are_the_parameters_of_the_gate():
+    full = das.DASGate(4, dw_bias=True, pw_bias=True, inst_affine=True, deform_bias=True)
+    assert sorted(name for name, _, _ in das.CARD.names) == sorted(full.named_params())
+
+
+def test_das_options_change_what_is_built_or_computed():
+    import numpy as np
+
+    rng = np.random.default_rng(0)
+    x, dy = rng.normal(size=(2, 1, 10, 4, 5))
+    heat, region = rng.uniform(size=(6, 7)), rng.uniform(size=(6, 7)) > 0.7
+
+    def made(name, **options):
+        if name.endswith(".sfd"):
+            return [("score", das.sfd(heat, region, **options).score)]
+        if name.endswith("ResNet"):
+            net = das.ResNet((2,), (6,), 6, num_classes=2, **{"cifar": "cifar" in options, **options})
+            return [*net.named_params(), *net.order, net.children["conv1"].params["weight"].shape]
+        if name.endswith("MobileNetV2"):
+            return list(das.MobileNetV2(num_classes=2, seed=None, **options).named_params())
+        gate = das.DASGate(10, **options)
+        y, cache = gate.forward(x)
+        grads = gate.backward(dy, cache)[1]
+        return [(key, value.shape) for key, value in gate.named_params().items()] + [y.tolist(), [grad.tolist() for grad in grads.values()]]
+
+    for difference in das.CARD.differences:
+        layer = difference.layer or das.CARD.layer
+        for name, value in difference.options:
+            assert made(layer, **{name: value}) != made(layer), (name, value)

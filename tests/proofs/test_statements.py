@@ -6,13 +6,17 @@ import pytest
 from pyhybrid import backend, proofs
 from pyhybrid.ops import (
     attention,
+    bilinear_sample,
     conv2d,
+    deform_conv2d,
+    layer_norm,
     local_attention,
     positional_term,
     relative_attention,
     roll,
     shift,
     shift_sum,
+    sigmoid,
     softmax,
     window_partition,
 )
@@ -221,6 +225,129 @@ def test_relative_attention_that_scales_its_table_is_found(monkeypatch):
     found = relative_faults(monkeypatch, lambda table, config: (table / 2, config))
     assert [bool(found[name]) for name in RELATIVE] == [True, False, True, True, True, True, True]
     assert found["relative_attention_is_translation_equivariant"] == [1, 3]
+
+
+DEFORMABLE = ["zero_offsets_give_the_convolution", "zero_offsets_give_the_convolution.version_1", "whole_offsets_move_the_image.gather",
+              "whole_offsets_move_the_image", "fractional_offset_interpolates_the_kernel", "offset_groups_permute_with_their_channels",
+              "offset_groups_permute_with_their_channels.alike", "deformable_convolution_is_linear_in_the_map"]
+SAMPLING = ["bilinear_sampling_reproduces_affine_maps", "bilinear_sampling_reproduces_affine_maps.slopes",
+            "bilinear_sampling_reproduces_affine_maps.partition_of_unity", "sampling_slope_is_the_forward_difference"]
+
+
+def deformable_faults(monkeypatch, changed):
+    """The failing steps of the statements about deformable convolution, with `changed(arguments, config)` before the operator."""
+    right = deform_conv2d.forward
+
+    def wrong(x, offset, weight, mask=None, bias=None, **config):
+        arguments, config = changed(dict(x=x, offset=offset, weight=weight, mask=mask, bias=bias), config)
+        return right(**{name: None if a is None else np.ascontiguousarray(a) for name, a in arguments.items()}, **config)
+
+    broken(monkeypatch, deform_conv2d, wrong)
+    return {name: failing_steps(name) for name in DEFORMABLE}
+
+
+def channels(order):
+    """Pairs of offset channels (dy, dx) per tap, put in another order."""
+    return lambda given, config: (given | {"offset": order(given["offset"])}, config)
+
+
+def test_offsets_as_dx_dy_are_found(monkeypatch):
+    exchanged = deformable_faults(monkeypatch, channels(
+        lambda D: D.reshape(len(D), -1, 2, *D.shape[2:])[:, :, ::-1].reshape(D.shape)))
+    # At rest the order says nothing, and where both sides are deformable convolutions both are wrong alike.
+    assert exchanged == {name: [] for name in DEFORMABLE} | {
+        "zero_offsets_give_the_convolution.version_1": [1, 2], "whole_offsets_move_the_image.gather": [1],
+        "whole_offsets_move_the_image": [1], "fractional_offset_interpolates_the_kernel": [1],
+        "deformable_convolution_is_linear_in_the_map": [1, 4]}
+
+
+def test_offsets_with_all_dy_first_are_found(monkeypatch):
+    found = deformable_faults(monkeypatch, channels(
+        lambda D: D.reshape(len(D), 2, -1, *D.shape[2:]).swapaxes(1, 2).reshape(D.shape)))
+    assert found["whole_offsets_move_the_image.gather"] == found["whole_offsets_move_the_image"] == [1]
+    assert found["offset_groups_permute_with_their_channels"], "with two groups it also mixes the groups"
+
+
+def test_a_sigmoid_inside_the_operator_is_found(monkeypatch):
+    def squashed(given, config):
+        mask = given["mask"]
+        return given | {"mask": None if mask is None else sigmoid.forward(np.asarray(mask, float))[0]}, config
+
+    found = deformable_faults(monkeypatch, squashed)
+    assert found["zero_offsets_give_the_convolution"] == [1] and found["zero_offsets_give_the_convolution.version_1"] == [2]
+    assert found["whole_offsets_move_the_image.gather"] == [1]
+
+
+def test_offsets_scaled_by_the_dilation_are_found(monkeypatch):
+    def scaled(given, config):
+        return given | {"offset": given["offset"] * config.get("dilation", (1, 1))[1]}, config
+
+    found = deformable_faults(monkeypatch, scaled)
+    assert found["whole_offsets_move_the_image.gather"] == [1] and not found["zero_offsets_give_the_convolution"]
+
+
+def test_sampling_that_clamps_at_the_border_is_found(monkeypatch):
+    right = bilinear_sample.forward
+
+    def clamped(x, ys, xs):
+        return right(x, np.clip(ys, 0, x.shape[2] - 1), np.clip(xs, 0, x.shape[3] - 1))
+
+    broken(monkeypatch, bilinear_sample, clamped)
+    # Inside the map nothing changed.
+    assert {name: failing_steps(name) for name in SAMPLING} == dict(zip(SAMPLING, [[], [], [1], [1, 3]], strict=True))
+    assert failing_steps("fractional_offset_interpolates_the_kernel") == [2]
+
+
+def test_sampling_with_exchanged_fractions_is_found(monkeypatch):
+    right = bilinear_sample.forward
+
+    def exchanged(x, ys, xs):
+        y0, x0 = np.floor(ys), np.floor(xs)
+        return right(x, y0 + (xs - x0), x0 + (ys - y0))
+
+    broken(monkeypatch, bilinear_sample, exchanged)
+    found = {name: failing_steps(name) for name in SAMPLING}
+    assert found["bilinear_sampling_reproduces_affine_maps"] == [1] and found["sampling_slope_is_the_forward_difference"]
+
+
+def test_a_slope_from_the_left_is_found(monkeypatch):
+    right = bilinear_sample.backward
+
+    def from_the_left(dy, cache):
+        x, ys, xs = cache
+        left = bilinear_sample.Cache(x, np.where(ys == np.floor(ys), ys - 0.5, ys), np.where(xs == np.floor(xs), xs - 0.5, xs))
+        slopes = right(dy, left)
+        return right(dy, cache)._replace(ys=slopes.ys, xs=slopes.xs)
+
+    monkeypatch.setattr(bilinear_sample, "backward", from_the_left)
+    assert failing_steps("sampling_slope_is_the_forward_difference") == [3]
+    assert failing_steps("bilinear_sampling_reproduces_affine_maps.slopes") == [1]
+
+
+def test_scattering_to_the_nearest_pixel_is_found(monkeypatch):
+    right = bilinear_sample.backward
+
+    def nearest(dy, cache):
+        x, ys, xs = cache
+        return right(dy, cache)._replace(x=right(dy, bilinear_sample.Cache(x, np.round(ys), np.round(xs))).x)
+
+    monkeypatch.setattr(bilinear_sample, "backward", nearest)
+    assert failing_steps("deformable_convolution_is_linear_in_the_map") == [4]
+
+
+def test_a_gate_that_opens_beyond_one_is_found(monkeypatch):
+    right = sigmoid.forward
+    broken(monkeypatch, sigmoid, lambda x: (1.25 * right(x)[0], None))
+    assert failing_steps("gate_stays_between_zero_and_x") == [1]
+    assert failing_steps("gate_stays_between_zero_and_x.half") == [2]
+
+
+def test_a_norm_over_the_wrong_axis_is_found(monkeypatch):
+    right = layer_norm.forward
+    broken(monkeypatch, layer_norm, lambda x, weight=None, bias=None, *, axis=-1, eps=1e-5: right(x, eps=eps, axis=0))
+    assert failing_steps("gate_stays_between_zero_and_x") == [], "a gate keeps its bounds whatever the branch computes"
+    broken(monkeypatch, layer_norm, lambda x, weight=None, bias=None, *, axis=-1, eps=1e-5: (2 * right(x, eps=eps, axis=axis)[0], None))
+    assert failing_steps("gate_stays_between_zero_and_x.never_closed") == [2]
 
 
 def test_every_statement_is_a_file_and_every_file_is_listed():

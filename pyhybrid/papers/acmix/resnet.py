@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from pyhybrid.errors import ConstraintError
-from pyhybrid.nn import BatchNorm2d, Conv2d, Linear, Module, Operator, Seed, Sequential, chain_backward, chain_forward, init, prefixed
+from pyhybrid.nn import BatchNorm2d, Conv2d, Linear, Module, Operator, Residual, Seed, Sequential, chain_backward, chain_forward, init
 from pyhybrid.ops import global_avg_pool, max_pool2d, relu
 from pyhybrid.papers.acmix.block import ACmix
 
@@ -22,7 +22,7 @@ INITS = ("official", "shift")
 
 
 @dataclass(eq=False)
-class Bottleneck(Module):
+class Bottleneck(Residual):
     """x (N, inplanes, H, W) -> relu(main(x) + shortcut(x)), (N, expansion·planes, ⌈H/stride⌉, ⌈W/stride⌉).
 
     The main path is 1x1, batch norm, relu, mixer, batch norm, relu, 1x1, batch norm. The mixer is an `ACmix` with the options in
@@ -70,22 +70,6 @@ class Bottleneck(Module):
         if self.downsample:
             strided = Conv2d(self.inplanes, outputs, 1, self.stride, bias=False, **common)
             self.children["downsample"] = Sequential({"0": strided, "1": BatchNorm2d(outputs, **norm)})
-
-    def forward(self, x: Array) -> tuple[Array, Any]:
-        main, on_main = chain_forward(self.children, self.MAIN, x)
-        shortcut, on_shortcut = self.children["downsample"].forward(x) if self.downsample else (x, None)
-        y, at_sum = self.children["relu"].forward(main + shortcut)
-        return y, (on_main, on_shortcut, at_sum)
-
-    def backward(self, dy: Array, cache: Any) -> tuple[Array, Grads]:
-        on_main, on_shortcut, at_sum = cache
-        dsum, _ = self.children["relu"].backward(dy, at_sum)
-        dx, grads = chain_backward(self.children, self.MAIN, dsum, on_main)
-        dshortcut = dsum
-        if self.downsample:
-            dshortcut, own = self.children["downsample"].backward(dsum, on_shortcut)
-            grads |= prefixed("downsample", own)
-        return dx + dshortcut, grads
 
 
 @dataclass(eq=False)
