@@ -1,7 +1,8 @@
-"""`pyhybrid tour`: the whole idea on a real photograph, in under a minute.
+"""`pyhybrid tour`: the whole idea on a real photograph, in under a minute and a half.
 
-A convolution is shifted and summed pointwise convolutions; attention starts from the same projections; ACmix mixes both; every gradient is
-checked; NumPy and Rust are compared; a broken shift is caught; pictures are written.
+A convolution is shifted and summed pointwise convolutions; attention starts from the same projections; ACmix mixes both; each paper shows
+an equation, its proof, its gradient, its speed and a picture; every gradient is checked; NumPy and Rust are compared; a broken shift is
+caught.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from pyhybrid.check.gradient import central_difference, complex_step
 from pyhybrid.commands import console
 from pyhybrid.errors import UsageError
 
-HELP = "the main ideas on a real photograph, in under a minute"
+HELP = "the main ideas on a real photograph, in a minute"
 Array = np.ndarray
 
 
@@ -44,6 +45,7 @@ def run(options: argparse.Namespace) -> int:
     healthy = [
         convolution_is_shift_and_sum(photo, options.fast),
         attention_on_the_same_projections(photo),
+        papers(photo, options.out, options.fast),
         gradients(options.fast),
         whole_networks(photo),
         backends(photo, options.fast),
@@ -60,7 +62,7 @@ def run(options: argparse.Namespace) -> int:
 def convolution_is_shift_and_sum(photo: Array, fast: bool) -> bool:
     from pyhybrid.ops import conv2d, shift_sum, tap_projection
 
-    console.step(1, 7, "A 3x3 convolution is nine pointwise convolutions, shifted and summed")
+    console.step(1, 8, "A 3x3 convolution is nine pointwise convolutions, shifted and summed")
     side = 12 if fast else 20
     rng = np.random.default_rng(0)
     numerators = rng.integers(-9, 10, (4, 3, 3, 3))
@@ -94,7 +96,7 @@ def attention_on_the_same_projections(photo: Array) -> bool:
     from pyhybrid.ops import local_attention
     from pyhybrid.papers.acmix import ACmix
 
-    console.step(2, 7, "The same projections feed local self-attention; ACmix mixes both")
+    console.step(2, 8, "The same projections feed local self-attention; ACmix mixes both")
     layer = ACmix(3, 8, seed=0)
     y, cache = layer.forward(photo)
     a = local_attention.weights(_attention_cache(cache))
@@ -117,11 +119,18 @@ def _attention_cache(cache: Any) -> Any:
     return local_attention.Cache(q, k, v, pe, cache.heads, cache.kernel_size, cache.stride, cache.border, None, lse)
 
 
+def papers(photo: Array, folder: Path, fast: bool) -> bool:
+    from pyhybrid.commands._tour_papers import STOPS, visit
+
+    console.step(3, 8, "The papers: an equation, its proof, its gradient, its speed and a picture of each")
+    return all([visit(stop, photo, folder, fast) for stop in STOPS])
+
+
 def gradients(fast: bool) -> bool:
     from pyhybrid.ops import acmix
     from pyhybrid.papers.acmix import ACmix
 
-    console.step(3, 7, "Every hand-derived gradient against the numerical one")
+    console.step(4, 8, "Every hand-derived gradient against the numerical one")
     rng = np.random.default_rng(1)
     layer = ACmix(3, 8, head=2, seed=rng)
     x = rng.standard_normal((2, 3, 6, 5) if fast else (2, 3, 9, 8))
@@ -153,14 +162,14 @@ def gradients(fast: bool) -> bool:
 def whole_networks(photo: Array) -> bool:
     from pyhybrid.commands._tour_networks import networks
 
-    console.step(4, 7, "From blocks to networks: counted, and differentiated by hand")
+    console.step(5, 8, "From blocks to networks: counted, and differentiated by hand")
     return networks(photo)
 
 
 def backends(photo: Array, fast: bool) -> bool:
     from pyhybrid.ops import acmix, conv2d, conv_path, local_attention, pointwise_conv, shift_sum
 
-    console.step(5, 7, "NumPy against Rust: the same numbers, another speed")
+    console.step(6, 8, "NumPy against Rust: the same numbers, another speed")
     if not backend.available():
         print("  the compiled core is not installed: only the NumPy bodies run here (see `pyhybrid info`)")
         return True
@@ -213,7 +222,7 @@ def backends(photo: Array, fast: bool) -> bool:
 def break_a_shift() -> bool:
     from pyhybrid.ops import conv2d, shift_sum, tap_projection
 
-    console.step(6, 7, "Break it: leave out one shift, and find the smallest counterexample")
+    console.step(7, 8, "Break it: leave out one shift, and find the smallest counterexample")
 
     def broken(x: Array, weight: Array) -> Array:
         maps, _ = tap_projection.forward(x, weight)
@@ -243,11 +252,11 @@ def small_inputs() -> Iterator[tuple[Array, Array]]:
 
 
 def pictures(photo: Array, folder: Path) -> bool:
-    from pyhybrid.ops import local_attention, shift, tap_projection
+    from pyhybrid.ops import shift, tap_projection
     from pyhybrid.papers.acmix import ACmix
     from pyhybrid.pictures import tiles
 
-    console.step(7, 7, "Pictures")
+    console.step(8, 8, "Pictures")
     H, W = photo.shape[2:]
     grey = photo.mean(1, keepdims=True) - photo.mean()
     edge = np.array([[-1.0, -2, -1], [0, 0, 0], [1, 2, 1]])[None, None]
@@ -267,12 +276,6 @@ def pictures(photo: Array, folder: Path) -> bool:
     paths = {f"attention {c}": cache.att[0, c] for c in channels} | {f"convolution {c}": cache.conv[0, c] for c in channels}
     tiles(folder / "feature_maps.png", paths, columns=4, title="the two paths of ACmix on the same projections")
 
-    pixel = (int(H * 0.42), int(W * 0.5))
-    a = local_attention.weights(_attention_cache(cache))[0, :, :, pixel[0], pixel[1]].reshape(-1, 7, 7)
-    around = photo[0, :, pixel[0] - 3 : pixel[0] + 4, pixel[1] - 3 : pixel[1] + 4]
-    windows = {"its 7x7 window": around} | {f"head {n} looks here": weights for n, weights in enumerate(a)}
-    marks = {"photograph": pixel} | dict.fromkeys(windows, (3, 3))
-    tiles(folder / "attention.png", {"photograph": photo[0]} | windows, columns=3, marks=marks, title=f"attention of pixel {pixel}")
-    for name in ("shifts", "stages", "feature_maps", "attention"):
+    for name in ("shifts", "stages", "feature_maps"):
         print(f"  {folder / name}.png")
     return True
