@@ -42,6 +42,8 @@ STATEMENTS = (
     "fractional_offset_interpolates_the_kernel",
     "offset_groups_permute_with_their_channels",
     "deformable_convolution_is_linear_in_the_map",
+    "instance_norm_cancels_biases",
+    "channel_norm_cannot_dim_a_pixel",
     "gate_stays_between_zero_and_x",
 )
 

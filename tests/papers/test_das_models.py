@@ -45,23 +45,31 @@ def mobile(**options):
         (Bottleneck(3, 2, 2, relu=False), (2, 3, 5, 5)),
         (InvertedResidual(3, 3, 1, 2), (2, 3, 4, 4)),
         (InvertedResidual(3, 4, 2, 1), (2, 3, 5, 4)),
-        (tiny(), (2, 3, 18, 22)),
-        (tiny(block="bottleneck"), (2, 3, 20, 18)),
-        (tiny(pre_relu=True), (2, 3, 18, 18)),
-        (tiny(gates="blocks"), (2, 3, 18, 18)),
-        (tiny(gates="blocks", pre_relu=True, block="bottleneck"), (2, 3, 18, 18)),
-        (tiny(gates="none", gate={}), (2, 3, 17, 19)),
-        (tiny(cifar=True, gate={"alpha": 0.5, "modulated": False}), (2, 3, 6, 8)),
-        (tiny(cifar=True, gate={"variant": "a"}), (2, 3, 6, 6)),
-        (tiny(cifar=True, gate={"variant": "h", "alpha": 0.5}), (2, 3, 6, 6)),
-        (tiny(cifar=True, gate={"norm1": "batch", "norm2": "instance"}), (2, 3, 6, 6)),
-        (mobile(), (2, 3, 12, 14)),
-        (mobile(after=(0, 2, 4)), (2, 3, 12, 10)),
-        (mobile(after=(), gate={}), (2, 3, 12, 12)),
     ],
     ids=lambda value: type(value).__name__ if not isinstance(value, tuple) else "",
 )  # fmt: skip
-def test_gradients(layer, shape, training, rng):
+def test_gradients_of_blocks(layer, shape, training, rng):
+    judge(randomise(layer, rng), rng.standard_normal(shape), rng=rng, training=training)
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape", "training"),
+    [
+        (tiny(), (2, 3, 18, 22), True),
+        (tiny(layers=(1, 1), block="bottleneck"), (2, 3, 20, 18), False),
+        (tiny(layers=(1, 1), pre_relu=True), (2, 3, 18, 18), True),
+        (tiny(gates="blocks", pre_relu=True), (2, 3, 18, 18), False),
+        (tiny(layers=(1, 1), gates="none", gate={}), (2, 3, 17, 19), True),
+        (tiny(layers=(1, 1), cifar=True, gate={"alpha": 0.5, "modulated": False}), (2, 3, 6, 8), True),
+        (tiny(layers=(1,), widths=(3,), cifar=True, gate={"variant": "a"}), (2, 3, 6, 6), False),
+        (tiny(layers=(1,), widths=(3,), cifar=True, gate={"variant": "h", "alpha": 0.5}), (2, 3, 6, 6), True),
+        (tiny(layers=(1,), widths=(3,), cifar=True, gate={"norm1": "batch", "norm2": "instance"}), (2, 3, 6, 6), True),
+        (mobile(), (2, 3, 12, 14), True),
+        (mobile(after=(0, 4)), (2, 3, 12, 10), False),
+    ],
+    ids=lambda value: type(value).__name__ if not isinstance(value, tuple | bool) else "",
+)  # fmt: skip
+def test_gradients_of_networks(layer, shape, training, rng):
     # Many ReLUs and sampling points: a longer step would cross the kink of one of them now and then.
     judge(randomise(layer, rng), rng.standard_normal(shape), rng=rng, training=training, step=2.0**-23)
 
@@ -243,6 +251,26 @@ def test_a_gate_before_the_last_relu_sees_negative_numbers(rng):
         gate.__dict__["forward"] = lambda x, key=pre_relu, forward=forward: (seen.update({key: x}), forward(x))[1]
         net.forward(rng.standard_normal((1, 3, 34, 34)))
     assert seen[False].min() == 0 and seen[True].min() < 0
+
+
+@pytest.mark.parametrize("gates", ["stages", "blocks"])
+def test_a_gate_before_the_last_relu_is_followed_by_it(gates, rng):
+    """The networks with and without pre_relu have the same parameters; relu and a gate commute, as a gate is never negative."""
+    before, after = (randomise(tiny(gates=gates, pre_relu=pre_relu), np.random.default_rng(0)) for pre_relu in (True, False))
+    assert before.state_dict().keys() == after.state_dict().keys()
+    for net in (before, after):
+        seen = []
+        pool = net.children["avgpool"]
+        forward = pool.forward
+        pool.__dict__["forward"] = lambda x, seen=seen, forward=forward: (seen.append(x), forward(x))[1]
+        net.forward(rng.standard_normal((1, 3, 34, 34)))
+        assert seen[0].min() >= 0
+    # A gate that does not look at x is the same number on both sides of the relu.
+    for net in (before, after):
+        state = net.state_dict()
+        net.load_state_dict(state | {name: 0 * value for name, value in state.items() if name.endswith("layer_norm.weight")})
+    x = rng.standard_normal((1, 3, 34, 34))
+    np.testing.assert_allclose(before.forward(x)[0], after.forward(x)[0], rtol=1e-9)
 
 
 def test_the_cifar_stem_keeps_the_size():

@@ -9,6 +9,8 @@ from pyhybrid.ops import (
     bilinear_sample,
     conv2d,
     deform_conv2d,
+    group_norm,
+    instance_norm,
     layer_norm,
     local_attention,
     positional_term,
@@ -348,6 +350,15 @@ def test_a_norm_over_the_wrong_axis_is_found(monkeypatch):
     assert failing_steps("gate_stays_between_zero_and_x") == [], "a gate keeps its bounds whatever the branch computes"
     broken(monkeypatch, layer_norm, lambda x, weight=None, bias=None, *, axis=-1, eps=1e-5: (2 * right(x, eps=eps, axis=axis)[0], None))
     assert failing_steps("gate_stays_between_zero_and_x.never_closed") == [2]
+
+
+def test_norms_over_too_much_are_found(monkeypatch):
+    over_all = group_norm.forward
+    broken(monkeypatch, instance_norm, lambda x, weight=None, bias=None, *, eps=1e-5: over_all(x, weight, bias, eps=eps))
+    assert failing_steps("instance_norm_cancels_biases") == [2, 3]
+    broken(monkeypatch, layer_norm, lambda x, weight=None, bias=None, *, axis=-1, eps=1e-5: over_all(x, weight, bias, eps=eps))
+    assert failing_steps("channel_norm_cannot_dim_a_pixel") == [1]
+    assert failing_steps("channel_norm_cannot_dim_a_pixel.shared") == [1, 2]
 
 
 def test_every_statement_is_a_file_and_every_file_is_listed():
