@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from pyhybrid import backend as backends
-from pyhybrid.conformance import acmix, coatnet
+from pyhybrid.conformance import acmix, coatnet, hornet
 from pyhybrid.conformance.case import Case, NotUnderstood, Replayed, Unreadable, load
 from pyhybrid.conformance.compare import Comparison, compare, dyadic, magnitude, tolerance
 from pyhybrid.conformance.report import Report, Row
@@ -26,6 +26,7 @@ Implementation = Callable[..., Any] | tuple[Callable[..., Any], Callable[..., An
 SYSTEMS: dict[str, Mapping[str, Replay]] = {
     "acmix": acmix.OPERATORS,
     "coatnet": coatnet.OPERATORS,
+    "hornet": hornet.OPERATORS,
 }
 
 
