@@ -6,10 +6,10 @@ import inspect
 
 import pytest
 
-from pyhybrid.papers import Card, acmix, coatnet, find
+from pyhybrid.papers import Card, acmix, coatnet, find, hornet
 from pyhybrid.papers.acmix import ACmix
 
-CARDS = [acmix.CARD, coatnet.CARD]
+CARDS = [acmix.CARD, coatnet.CARD, hornet.CARD]
 
 
 @pytest.fixture(params=CARDS, ids=lambda card: card.identifier)
