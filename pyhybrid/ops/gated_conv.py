@@ -3,7 +3,7 @@
 Shapes       p (N, C, H, W), q (N, C, H, W), weight (C, 1, kh, kw), bias (C,) -> y (N, C, H, W)
 Forward      (F1) f = q * weight + bias: every channel by its own kernel, zero padding (⌊kh/2⌋, ⌊kw/2⌋)    (F2) y = p·f
 Backward     (B1) dp = dy·f    (B2) df = dy·p    (B3) dq, dweight, dbias = backward of (F1)
-Constraints  (C1) p is (N, C, H, W) with C >= 1, and q has the shape of p
+Constraints  (C1) p is (N, C, H, W) with C, H, W >= 1, and q has the shape of p
              (C2) weight is (C, 1, kh, kw), one kernel per channel of p
              (C3) kh and kw are odd, so that the map keeps its size
              (C4) bias, if given, is (C,)
@@ -33,7 +33,7 @@ class Grads(NamedTuple): p: Array; q: Array; weight: Array; bias: Array | None
 
 
 def output_shape(p, q, weight, bias=None):
-    require(p.ndim == 4 and p.shape[1] >= 1 and q.shape == p.shape, "C1", p=p, q=q)
+    require(p.ndim == 4 and min(p.shape[1:]) >= 1 and q.shape == p.shape, "C1", p=p, q=q)
     require(weight.ndim == 4 and weight.shape[:2] == (p.shape[1], 1), "C2", weight=weight, p=p)
     require(weight.shape[2] % 2 == 1 and weight.shape[3] % 2 == 1, "C3", weight=weight)
     require(bias is None or bias.shape == weight.shape[:1], "C4", bias=bias, weight=weight)

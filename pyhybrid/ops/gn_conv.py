@@ -8,7 +8,7 @@ Forward      (F1) [p₀, q] = proj_in of x: C₀ channels, then q = [q₀, …, 
              (F3) p_n = gate_chain(p₀, f), with pws and scale    (F4) y = proj_out of p_n
 Backward     (B1) dp_n, dproj_out = backward of (F4)    (B2) dp₀, df, dpws = backward of (F3)
              (B3) dq, ddwconv = backward of (F2)    (B4) dx, dproj_in = backward of (F1) on [dp₀, dq]
-Constraints  (C1) x is (N, C_in, H, W)
+Constraints  (C1) x is (N, C_in, H, W) with at least one pixel
              (C2) order is at most 30, and proj_in_weight is (2·C, C_in, 1, 1) with C >= 1 and 2^(order-1) a divisor of C
              (C3) dwconv_weight is (2·C - C/2^(order-1), 1, kh, kw): one kernel for each channel of q
              (C4) kh and kw are odd, so that the map keeps its size
@@ -52,7 +52,7 @@ class Grads(NamedTuple):
 def output_shape(x, proj_in_weight, dwconv_weight, pws_weight=None, proj_out_weight=None, proj_in_bias=None, dwconv_bias=None,
                  pws_bias=None, proj_out_bias=None, *, order, scale=1):
     order = integer("order", order)
-    require(x.ndim == 4, "C1", x=x)
+    require(x.ndim == 4 and x.shape[2] >= 1 and x.shape[3] >= 1, "C1", x=x)
     (N, inputs, H, W), rows = x.shape, len(proj_in_weight) if proj_in_weight.ndim else 0
     fits = proj_in_weight.ndim == 4 and proj_in_weight.shape[1:] == (inputs, 1, 1)
     require(order <= 30 and fits and rows >= 2 and rows % 2**order == 0, "C2", order=order, proj_in_weight=proj_in_weight, x=x)
