@@ -48,7 +48,7 @@ DIFFERENCES = (
     Difference("defaults of the network", "depths 2, 3, 18, 2, orders 2 to 5", "the class has others, which no published model uses",
                "those of HorNet-T"),
     Difference("cost of a transform", "not discussed", "the counting tool takes channels for rows: log2 of C'·H, not of H·W; up to 0.15 % "
-               "of the total", "transforms count as nothing; costs.official_count gives both"),
+               "of the total", "transforms count as nothing; costs.count gives both"),
     Difference("parameters of the large models", "209, 211 and 216 M", "with heads of about 10,450 classes",
                "1000 classes: 195, 196 and 202 M", (("num_classes", 10_450),)),
     Difference("crop of UPerNet with HorNet-B GF", "-", "640 in the table, 512 in the configuration", "no crop is part of a model"),
