@@ -177,7 +177,31 @@ def test_gfnet_s_layer_is_the_global_filter_on_tokens(rng):
         check.assert_close(found.swapaxes(1, 2).reshape(x.shape), maps.forward(x)[0], "y")
 
 
+@pytest.mark.parametrize("size", [(70, 41), (32, 63), (95, 32)])
+def test_sizes_round_down_and_what_is_left_over_gets_no_gradient(size, rng):
+    model, x = randomise(HorNetFeatures((1, 1, 1, 1), 4), rng), rng.standard_normal((1, 3, *size))
+    y, cache = model.forward(x)
+    for level, m in enumerate(y):
+        assert m.shape[2:] == tuple(n // 2 ** (level + 2) for n in size)
+    dx, _ = model.backward(tuple(rng.standard_normal(m.shape) for m in y), cache)
+    H, W = (n // 4 * 4 for n in size)
+    assert (dx[:, :, :H, :W] != 0).all() and not dx[:, :, H:].any() and not dx[:, :, :, W:].any()
+    last = (0 * y[0], 0 * y[1], 0 * y[2], rng.standard_normal(y[3].shape))
+    assert model.backward(last, cache)[0].any(), "the last stage alone reaches the image"
+
+
 # Pyramids.
+
+
+def test_from_image_to_pyramid_and_back(rng):
+    image, features = rng.standard_normal((1, 3, 64, 96)), randomise(HorNetFeatures((1, 1, 1, 1), 4), rng)
+    pyramid = randomise(GNFPN(features.dims, 8, 5), rng)
+    maps, on_features = features.forward(image)
+    y, on_pyramid = pyramid.forward(maps)
+    dmaps, _ = pyramid.backward([rng.standard_normal(m.shape) for m in y], on_pyramid)
+    dimage, _ = features.backward(dmaps, on_features)
+    assert [m.shape for m in y] == [(1, 8, 16, 24), (1, 8, 8, 12), (1, 8, 4, 6), (1, 8, 2, 3), (1, 8, 1, 2)]
+    assert [d.shape for d in dmaps] == [m.shape for m in maps] and dimage.shape == image.shape and dimage.any()
 
 
 def test_further_levels_take_every_second_pixel(rng):

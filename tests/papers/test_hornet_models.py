@@ -270,6 +270,19 @@ def test_every_model_runs_smaller(name, rng):
     assert y.shape == (1, 2) and dx.shape == (1, 3, 64, 32) and sorted(grads) == sorted(model.named_params())
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_precision_of_the_input_is_kept(dtype, rng):
+    """The official global filter computes in float32 whatever its input; ours does not."""
+    model = tiny(**GF, dtype=dtype, drop_path_rate=0.5).train()
+    y, cache = model.forward(rng.standard_normal((2, 3, 40, 32)).astype(dtype))
+    dx, grads = model.backward(rng.standard_normal(y.shape).astype(dtype), cache)
+    assert {a.dtype for a in (y, dx, *grads.values())} == {np.dtype(dtype)}
+    pyramid = GNFPN((3, 2), 4, 4, extra="on_lateral", gnconv={"filter": (3, 3)}, dtype=dtype)
+    maps, on_pyramid = pyramid.forward([rng.standard_normal(shape).astype(dtype) for shape in ((1, 3, 5, 4), (1, 2, 3, 2))])
+    dmaps, grads = pyramid.backward(maps, on_pyramid)
+    assert {a.dtype for a in (*maps, *dmaps, *grads.values())} == {np.dtype(dtype)}
+
+
 def test_counts_are_those_of_a_real_forward(rng):
     model = tiny(**GF)
     y, _ = model.forward(rng.standard_normal((2, 3, 64, 40)))

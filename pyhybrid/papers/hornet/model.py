@@ -1,4 +1,7 @@
-"""HorNet: four stages of blocks at 4, 8, 16 and 32 pixels a step, and a classifier; or the stages alone, for detection and segmentation."""
+"""HorNet: four stages of blocks at 4, 8, 16 and 32 pixels a step, and a classifier; or the stages alone, for detection and segmentation.
+
+Source: HorNet, arXiv 2207.14284, and the official code.
+"""
 
 from __future__ import annotations
 
