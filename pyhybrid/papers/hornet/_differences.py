@@ -35,6 +35,8 @@ DIFFERENCES = (
     Difference("odd number of filtered channels", "not discussed", "fails in the forward of the global-local filter",
                "an error that names the rule", (("kind", "global"),), GNCONV),
     Difference("unknown arguments", "-", "HorNet swallows them; pretrained, in_22k, mask and dummy do nothing", "an error"),
+    Difference("backbone without trained weights", "-", "the one for detection fails when it is built without a file of weights",
+               "HorNetFeatures starts as HorNet does"),
     Difference("kernel of the local half", "3x3", "an argument in the segmentation code, but any other value fails", "3x3, no argument"),
     Difference("kernel of HorFPN", "not discussed", "the segmentation module's default is 3, its configurations say 7", "7x7",
                (("kernel_size", 3),), MODULE),
