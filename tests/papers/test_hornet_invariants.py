@@ -7,10 +7,20 @@ import pytest
 from nn.judge import randomise
 
 from pyhybrid import check
+from pyhybrid.errors import ConstraintError
 from pyhybrid.nn import LayerNorm
 from pyhybrid.ops import conv2d, gated_conv, global_filter, linear, pointwise_conv
 from pyhybrid.papers import build
-from pyhybrid.papers.hornet import GNFPN, GFNetFilter, GlobalFilter, GlobalLocalFilter, GnConv, HorNetFeatures, SegmentationFusion
+from pyhybrid.papers.hornet import (
+    GNFPN,
+    GFNetFilter,
+    GlobalFilter,
+    GlobalLocalFilter,
+    GnConv,
+    HorNetFeatures,
+    SegmentationFusion,
+    attention_form,
+)
 
 
 @pytest.fixture
@@ -43,6 +53,21 @@ def test_t1_t7_without_biases_gnconv_is_homogeneous_of_degree_n_plus_1(kind, fil
     filtering = sum((grad * params[name]).sum() for name, grad in grads.items() if name.startswith("dwconv.") and grad.ndim > 1)
     for found, degree in [*euler, (filtering, order)]:
         assert abs(found - degree * total) < 1e-12 * scale, "Euler: <v, dv> is the degree in v"
+
+
+@pytest.mark.parametrize("order", [1, 2, 3])
+def test_equation_9_the_last_gate_is_a_weighted_sum_over_the_window(order, rng):
+    layer, x = randomise(GnConv(8, order, 1 / 3, kernel_size=5, in_channels=3, project_out=False), rng), rng.standard_normal((2, 3, 5, 6))
+    weights, values, rest = attention_form(layer, x)
+    padded, found = np.pad(values, ((0, 0), (0, 0), (2, 2), (2, 2))), rest.copy()
+    for a, b in np.ndindex(5, 5):
+        found += weights[..., a, b] * padded[:, :, a : a + 5, b : b + 6]
+    check.assert_close(found, layer.forward(x)[0], "p_n", noise=1e-14)
+    ratio = weights / weights[..., :1, :1]
+    check.assert_close(ratio, np.broadcast_to(ratio[:1, :, :1, :1], ratio.shape).copy(), "one kernel for all pixels", noise=1e-14)
+    assert (weights < 0).any() and (weights > 0).any()
+    with pytest.raises(ConstraintError, match="must have a depthwise convolution"):
+        attention_form(GnConv(8, 2, filter=(3, 3)), np.zeros((1, 8, 4, 4)))
 
 
 @pytest.mark.parametrize("order", [1, 2, 3])
