@@ -115,8 +115,6 @@ class Joined(Module):
         (Block(4, 2, gnconv={"filter": (3, 3)}), (2, 4, 3, 4)),
         (stem(3, 4), (2, 3, 9, 6)),
         (downsampling(3, 4), (2, 3, 5, 4)),
-        (tiny(in_chans=1), (2, 1, 32, 40)),
-        (Joined(tiny(HorNetFeatures, filters=(None, None, None, (2, 2)), in_chans=1, gnconv={"kernel_size": 3})), (1, 1, 33, 32)),
         (GNConvModule(3, 4, 2, 3, norm=True, act=True), (2, 3, 4, 5)),
         (GNConvModule(3, 4, filter=(2, 2), dim_ratio=2, act=True), (2, 3, 3, 3)),
     ],
@@ -154,10 +152,37 @@ def test_gradients_of_what_drop_path_keeps(filters, keep, rng):
     judge(block, rng.standard_normal((4, 4, 3, 2)), keep, rng=rng, training=True)
 
 
-def test_gradients_of_a_network_whose_draws_are_given(rng):
-    model = randomise(tiny(**GF, drop_path_rate=0.5, in_chans=1), rng)
-    keep = ([1, 1], [0, 1]), ([1, 0], [1, 1]), ([0, 1], [1, 0]), ([1, 1], [1, 1])
-    judge(model, rng.standard_normal((2, 1, 33, 64)), keep, rng=rng, training=True)
+KEEP = ([1, 1], [0, 1]), ([1, 0], [1, 1]), ([0, 1], [1, 0]), ([1, 1], [1, 1])
+
+
+@pytest.mark.parametrize(
+    ("model", "shape", "arguments"),
+    [
+        (tiny(), (2, 3, 32, 40), ()),
+        (tiny(**GF, drop_path_rate=0.5, in_chans=1), (2, 1, 33, 64), (KEEP,)),
+        (tiny(depths=(1, 2, 1, 1), layer_scale_init_value=0.0, gnconv={"kernel_size": 3}), (1, 3, 32, 32), ()),
+        (Joined(tiny(HorNetFeatures, filters=(None, None, None, (2, 2)))), (1, 3, 40, 33), ()),
+    ],
+    ids=["7x7", "gf with draws", "without layer scale", "features"],
+)
+def test_gradients_of_whole_networks(model, shape, arguments, rng):
+    """Along random directions in which x and all parameters move at once; block by block the tests above are finer."""
+    start, x = randomise(model.train(), rng).state_dict(), rng.standard_normal(shape)
+    y, cache = model.forward(x, *arguments)
+    dy = rng.standard_normal(y.shape)
+    dx, grads = model.backward(dy, cache)
+    assert sorted(grads) == sorted(start)
+    for _ in range(4):
+        steps = {name: rng.standard_normal(value.shape) for name, value in start.items()}
+        v = rng.standard_normal(shape)
+
+        def along(t, steps=steps, v=v):
+            model.load_state_dict({name: value + t * steps[name] for name, value in start.items()})
+            return float((model.forward(x + t * v, *arguments)[0] * dy).sum())
+
+        once, twice = ((along(h) - along(-h)) / (2 * h) for h in (2.0**-18, 2.0**-17))
+        parts = [(dx * v).sum(), *((grads[name] * step).sum() for name, step in steps.items())]
+        assert abs((4 * once - twice) / 3 - sum(parts)) <= 1e-7 * sum(map(abs, parts))
 
 
 # Drop path.
