@@ -11,6 +11,7 @@
 //! Forward: a task takes some pixels through the whole chain; the p_k live in its work space, laid out as panels of a matrix product.
 
 mod backward;
+mod gate;
 #[cfg(test)]
 mod tests;
 
@@ -19,12 +20,12 @@ use std::ops::Range;
 use crate::error::{Error, require};
 use crate::exec::{Exec, zeros};
 use crate::gemm::{DEPTH, MAX_ROWS, PANEL, PITCH, Panels, Share, Tiles, even, tile_rows};
-use crate::lanes::{Isa, Task, V, Vector};
 use crate::planes::{product, require_len};
 use crate::real::Real;
 
-pub(crate) use backward::gated;
 pub use backward::{Gradients, backward};
+pub(crate) use backward::{backward_in, gated, work_space};
+use gate::{Gate, To};
 
 /// Most pixels of a task.
 const MOST_COLUMNS: usize = 512;
@@ -111,7 +112,12 @@ impl Dims {
         [self.images, self.projected(), self.size.0, self.size.1]
     }
 
-    fn check<T>(&self, a: &Arguments<T>, y: &[T], u: &[T]) -> Result<(), Error> {
+    pub(crate) fn check<T>(&self, a: &Arguments<T>, y: &[T], u: &[T]) -> Result<(), Error> {
+        require_len("y", y, self.images * self.pixels() * self.width(self.order - 1))?;
+        self.check_inputs(a, u)
+    }
+
+    pub(crate) fn check_inputs<T>(&self, a: &Arguments<T>, u: &[T]) -> Result<(), Error> {
         let plane = self.images * self.pixels();
         require_len("p0", a.p0, plane * self.first)?;
         require_len("filtered", a.filtered, plane * self.gates())?;
@@ -123,8 +129,7 @@ impl Dims {
         if let Some(bias) = a.bias {
             require_len("bias", bias, self.projected())?;
         }
-        require_len("u", u, plane * self.projected())?;
-        require_len("y", y, plane * self.width(self.order - 1))
+        require_len("u", u, plane * self.projected())
     }
 }
 
@@ -146,43 +151,65 @@ pub fn forward<T: Real>(
     exec: &Exec,
 ) -> Result<(), Error> {
     d.check(arguments, y, u)?;
-    if y.is_empty() {
+    chain(arguments, None, y, u, d, exec)
+}
+
+/// A projection of what leaves the chain: y = weight·p_n + bias, with `rows` channels.
+#[derive(Clone, Copy)]
+pub(crate) struct Out<'a, T> {
+    pub weight: &'a [T],
+    pub bias: Option<&'a [T]>,
+    pub rows: usize,
+}
+
+/// The forward pass, and a projection at its end if there is one: then p_n is never stored.
+pub(crate) fn chain<T: Real>(
+    arguments: &Arguments<T>,
+    out: Option<Out<T>>,
+    y: &mut [T],
+    u: &mut [T],
+    d: &Dims,
+    exec: &Exec,
+) -> Result<(), Error> {
+    let (total, last) = (d.images * d.pixels(), d.width(d.order - 1));
+    let rows = out.map_or(last, |out| out.rows);
+    if total == 0 {
         return Ok(());
     }
-    let (total, last) = (d.images * d.pixels(), d.width(d.order - 1));
-    // Work space of about half a megabyte, and enough tasks for all threads.
-    let fit = ((1 << 17) / last / PANEL * PANEL).clamp(PANEL, MOST_COLUMNS);
-    let fair = total.div_ceil(4 * exec.threads()).next_multiple_of(PANEL);
-    let columns = fit.min(fair.max(4 * PANEL));
-    let depth = if d.order > 1 { d.width(d.order - 2) } else { 0 };
+    let columns = columns_of_task(total, last, exec);
+    let depth = if out.is_some() { last } else { last / 2 };
     let space = || Ok((zeros(columns.next_multiple_of(PANEL) * depth + PANEL)?, zeros(MAX_ROWS * PITCH)?));
-    let y = Share::new(y, d.images, last, d.pixels()).by_columns(columns);
+    let y = Share::new(y, d.images, rows, d.pixels()).by_columns(columns);
     let u = Share::new(u, d.images, d.projected(), d.pixels()).by_columns(columns);
-    let cost = total * (d.gates() / 2 + last * last / 75);
+    let cost = total * (d.gates() / 2 + last * (last + rows) / 75);
     exec.for_each_with(cost, y.zip(u), space, |(panels, a), (mut y, mut u)| {
         for k in 0..d.order {
             if k > 0 {
-                project(k, arguments, panels, a, &mut u, d, exec);
+                let (matrix, values) = d.packed(k);
+                let weight = &arguments.weight.unwrap_or_default()[matrix];
+                let bias = arguments.bias.map(|bias| &bias[values]);
+                project(Out { weight, bias, rows: d.width(k) }, d.width(k - 1), panels, a, &mut u, d.row(k), exec); // (F1)
             }
-            exec.run(Gate { k, arguments, u: &mut u, y: &mut y, panels, d });
+            let to = if out.is_none() && k + 1 == d.order { To::Map(&mut y) } else { To::Panels(panels) };
+            exec.run(Gate { k, arguments, u: &mut u, to, d });
+        }
+        if let Some(out) = out {
+            project(out, last, panels, a, &mut y, 0, exec);
         }
     })
 }
 
-/// u_k = W_k p_k + b_k for the pixels of a task                                                                                     (F1)
-fn project<T: Real>(
-    k: usize,
-    arguments: &Arguments<T>,
-    panels: &[T],
-    a: &mut [T],
-    u: &mut Share<T>,
-    d: &Dims,
-    exec: &Exec,
-) {
-    let (rows, depth, columns) = (d.width(k), d.width(k - 1), u.columns());
-    let (matrix, values) = d.packed(k);
-    let weight = &arguments.weight.unwrap_or_default()[matrix];
-    let bias = arguments.bias.map(|bias| &bias[values]);
+/// Pixels of a task: work space of about half a megabyte, and some tasks for every thread, all alike.
+fn columns_of_task(total: usize, channels: usize, exec: &Exec) -> usize {
+    let fit = ((1 << 17) / channels / PANEL * PANEL).clamp(PANEL, MOST_COLUMNS);
+    let wanted = (2 * exec.threads()).min(total / (4 * PANEL));
+    let parts = total.div_ceil(fit).max(wanted).next_multiple_of(exec.threads());
+    total.div_ceil(parts).next_multiple_of(PANEL)
+}
+
+/// Rows `row..` of `to` = weight·p + bias, for the pixels of a task, whose p (`depth` channels) lies in `panels`.
+fn project<T: Real>(out: Out<T>, depth: usize, panels: &[T], a: &mut [T], to: &mut Share<T>, row: usize, exec: &Exec) {
+    let columns = to.columns();
     let (a, _) = a.as_chunks_mut::<PITCH>();
     let last = (depth - 1) / DEPTH * DEPTH;
     for block in (0..depth).step_by(DEPTH) {
@@ -192,88 +219,20 @@ fn project<T: Real>(
             *start = (i * depth + block) * PANEL;
         }
         let starts = &starts[..columns.len().div_ceil(PANEL)];
-        for tile in even(rows, rows.div_ceil(tile_rows(exec))) {
-            for (row, to) in tile.clone().zip(a.iter_mut()) {
-                to[..n].copy_from_slice(&weight[row * depth + block..][..n]);
+        for tile in even(out.rows, out.rows.div_ceil(tile_rows(exec))) {
+            for (r, to) in tile.clone().zip(a.iter_mut()) {
+                to[..n].copy_from_slice(&out.weight[r * depth + block..][..n]);
             }
             exec.run(Tiles {
                 a: &a[..tile.len()],
                 depth: n,
                 b: Panels { data: panels, starts, pitch: PANEL, run: n, jump: 0 },
-                c: u,
-                row: d.row(k) + tile.start,
+                c: to,
+                row: row + tile.start,
                 columns: columns.clone(),
                 add: block > 0,
-                bias: bias.filter(|_| block == last).map(|bias| &bias[tile]),
+                bias: out.bias.filter(|_| block == last).map(|bias| &bias[tile]),
             });
         }
-    }
-}
-
-/// p_{k+1} = scale·f_k·u_k, into panels or, at the end of the chain, into y                                                 (F2) (F3)
-struct Gate<'a, 'b, T> {
-    k: usize,
-    arguments: &'a Arguments<'a, T>,
-    u: &'a mut Share<'b, T>,
-    y: &'a mut Share<'b, T>,
-    panels: &'a mut [T],
-    d: &'a Dims,
-}
-
-impl<T: Real> Task for Gate<'_, '_, T> {
-    type Out = ();
-    #[inline(always)]
-    fn run<I: Isa>(self) {
-        let Gate { k, arguments, u, y, panels, d } = self;
-        let (rows, pixels, columns) = (d.width(k), d.pixels(), u.columns());
-        let mut column = columns.start;
-        while column < columns.end {
-            let (image, inside) = (column / pixels, column % pixels);
-            let n = (pixels - inside).min(columns.end - column);
-            let mut u_part = u.from_column(column);
-            let mut y_part = y.from_column(column);
-            for r in 0..rows {
-                let f = &arguments.filtered[(image * d.gates() + d.before(k) + r) * pixels + inside..][..n];
-                let u_row: &[T] = if k == 0 {
-                    &arguments.p0[(image * rows + r) * pixels + inside..][..n]
-                } else {
-                    u_part.row(d.row(k) + r, 0..n)
-                };
-                if k + 1 == d.order {
-                    times::<T, I>(arguments.scale, f, u_row, y_part.row(r, 0..n));
-                    continue;
-                }
-                let mut done = 0;
-                while done < n {
-                    let at = column - columns.start + done;
-                    let len = (PANEL - at % PANEL).min(n - done);
-                    let to = (at / PANEL * rows + r) * PANEL + at % PANEL;
-                    times::<T, I>(
-                        arguments.scale,
-                        &f[done..done + len],
-                        &u_row[done..done + len],
-                        &mut panels[to..to + len],
-                    );
-                    done += len;
-                }
-            }
-            column += n;
-        }
-    }
-}
-
-/// y = (a·b)·c
-#[inline(always)]
-pub(crate) fn times<T: Real, I: Isa>(a: T, b: &[T], c: &[T], y: &mut [T]) {
-    let (lanes, len, a) = (V::<T, I>::LANES, y.len(), V::<T, I>::splat(a));
-    let (b, c) = (&b[..len], &c[..len]);
-    let mut k = 0;
-    while k + lanes <= len {
-        (a * V::<T, I>::load(&b[k..]) * V::<T, I>::load(&c[k..])).store(&mut y[k..]);
-        k += lanes;
-    }
-    if k < len {
-        let n = len - k;
-        (a * V::<T, I>::load_partial(&b[k..], n) * V::<T, I>::load_partial(&c[k..], n)).store_partial(&mut y[k..], n);
     }
 }

@@ -9,7 +9,8 @@
 //! Constraints  (C1) a map    (C2) 2ⁿ divides the rows of proj_in    (C3) one kernel per channel of q    (C4) odd    (C5) proj_out reads C
 //!              (C6) (C7) sizes of pws and the biases    (C8) scale is checked by the caller
 //!
-//! p₀ and q are made by two products, so that each is an array of its own; on the way back one product reads both.
+//! p₀ and q are made by two products, so that each is an array of its own; on the way back one product reads both. The chain projects its
+//! result out tile by tile.
 
 mod backward;
 #[cfg(test)]
@@ -17,7 +18,7 @@ mod tests;
 
 use crate::conv2d;
 use crate::error::{Error, require};
-use crate::exec::{Exec, zeros};
+use crate::exec::Exec;
 use crate::gate_chain;
 use crate::gated_conv::same;
 use crate::planes::{product, require_len};
@@ -152,12 +153,15 @@ pub fn forward<T: Real>(
     conv2d::forward(a.x, to_q, bias.map(|(_, b)| b), q, &d.entry[1], exec)?;
     conv2d::forward(q, a.dwconv_weight, a.dwconv_bias, filtered, &d.filter, exec)?; // (F2)
     let chain = gate_chain::Arguments { p0, filtered, weight: a.pws_weight, bias: a.pws_bias, scale };
-    match (a.proj_out_weight, &d.out) {
-        (Some(weight), Some(out)) => {
-            let mut pn = zeros(d.chain.output().iter().product())?;
-            gate_chain::forward(&chain, &mut pn, u, &d.chain, exec)?; // (F3)
-            conv2d::forward(&pn, weight, a.proj_out_bias, y, out, exec) // (F4)
+    d.chain.check_inputs(&chain, u)?;
+    require_len("y", y, d.output.iter().product())?;
+    let (wide, rows) = (d.chain.output()[1], d.output[1]);
+    let out = a.proj_out_weight.map(|weight| gate_chain::Out { weight, bias: a.proj_out_bias, rows });
+    if let Some(out) = out {
+        require_len("proj_out_weight", out.weight, rows * wide)?;
+        if let Some(bias) = out.bias {
+            require_len("proj_out_bias", bias, rows)?;
         }
-        _ => gate_chain::forward(&chain, y, u, &d.chain, exec),
     }
+    gate_chain::chain(&chain, out, y, u, &d.chain, exec) // (F3) (F4)
 }

@@ -1,6 +1,7 @@
 //! The chain walked back: gates by one pass over their maps, projections by the pointwise convolution's kernels.
 
-use super::{Arguments, Dims, times};
+use super::gate::times;
+use super::{Arguments, Dims};
 use crate::conv2d;
 use crate::error::Error;
 use crate::exec::{Exec, zeros};
@@ -22,6 +23,25 @@ pub fn backward<T: Real>(
     dy: &[T],
     arguments: &Arguments<T>,
     u: &[T],
+    gradients: Gradients<T>,
+    d: &Dims,
+    exec: &Exec,
+) -> Result<(), Error> {
+    let mut space = zeros(work_space(d))?;
+    backward_in(&mut space, dy, arguments, u, gradients, d, exec)
+}
+
+/// Elements that `backward_in` works in.
+pub(crate) fn work_space(d: &Dims) -> usize {
+    if d.order > 1 { 2 * d.images * d.pixels() * d.width(d.order - 1) } else { 0 }
+}
+
+/// The backward pass in the caller's work space: du_k in its first half, dp_k and p_k in the quarters after it.
+pub(crate) fn backward_in<T: Real>(
+    space: &mut [T],
+    dy: &[T],
+    arguments: &Arguments<T>,
+    u: &[T],
     mut gradients: Gradients<T>,
     d: &Dims,
     exec: &Exec,
@@ -29,9 +49,9 @@ pub fn backward<T: Real>(
     d.check(arguments, dy, u)?;
     require_len("dp0", gradients.p0, arguments.p0.len())?;
     require_len("dfiltered", gradients.filtered, arguments.filtered.len())?;
-    let plane = d.images * d.pixels();
-    let widest = if d.order > 1 { plane * d.width(d.order - 1) } else { 0 };
-    let (mut du, mut dp, mut p) = (zeros(widest)?, zeros(widest / 2)?, zeros(widest / 2)?);
+    let (plane, widest) = (d.images * d.pixels(), work_space(d) / 2);
+    let (du, rest) = space.split_at_mut(widest);
+    let (dp, p) = rest.split_at_mut(widest / 2);
     for k in (1..d.order).rev() {
         let (wide, narrow) = (plane * d.width(k), plane * d.width(k - 1));
         let from = if k + 1 == d.order { dy } else { &dp[..wide] };

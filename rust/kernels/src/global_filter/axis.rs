@@ -153,7 +153,7 @@ impl<T: Real> Axis<T> {
             let to = &mut im[v * lanes..];
             (-V::<T, I>::load(to)).store(to);
         }
-        if self.n % 2 == 0 {
+        if self.n.is_multiple_of(2) {
             V::<T, I>::zero().store(&mut im[self.n / 2 * lanes..]);
         }
     }

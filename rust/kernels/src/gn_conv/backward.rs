@@ -26,28 +26,33 @@ pub fn backward<T: Real>(
     require_len("dproj_in_weight", g.proj_in_weight, a.proj_in_weight.len())?;
     let chain = gate_chain::Arguments { p0, filtered, weight: a.pws_weight, bias: a.pws_bias, scale };
     let wide = d.chain.output().iter().product();
+    // Work space of everything in turn: p_n, what the chain wants, dq.
+    let mut space = zeros(gate_chain::work_space(&d.chain).max(wide).max(d.lens[1]))?;
     let mut between = zeros(if d.out.is_some() { wide } else { 0 })?;
     let mut dpn = dy;
     if let (Some(weight), Some(dweight), Some(out)) = (a.proj_out_weight, g.proj_out_weight, &d.out) {
-        let mut pn = zeros(wide)?;
-        gate_chain::gated(d.chain.order - 1, &chain, u, &mut pn, &d.chain, exec)?; // (F3) again
-        conv2d::backward(dy, &pn, weight, &mut between, dweight, g.proj_out_bias, out, exec)?; // (B1)
+        let pn = &mut space[..wide];
+        d.chain.check_inputs(&chain, u)?;
+        gate_chain::gated(d.chain.order - 1, &chain, u, pn, &d.chain, exec)?; // (F3) again
+        conv2d::backward(dy, pn, weight, &mut between, dweight, g.proj_out_bias, out, exec)?; // (B1)
         dpn = &between;
     }
-    let (mut dp0, mut df, mut dq) = (zeros(d.lens[0])?, zeros(d.lens[1])?, zeros(d.lens[1])?);
+    let (mut dp0, mut df) = (zeros(d.lens[0])?, zeros(d.lens[1])?);
     let gradients = gate_chain::Gradients { p0: &mut dp0, filtered: &mut df, weight: g.pws_weight, bias: g.pws_bias };
-    gate_chain::backward(dpn, &chain, u, gradients, &d.chain, exec)?; // (B2)
-    conv2d::backward(&df, q, a.dwconv_weight, &mut dq, g.dwconv_weight, g.dwconv_bias, &d.filter, exec)?; // (B3)
+    gate_chain::backward_in(&mut space, dpn, &chain, u, gradients, &d.chain, exec)?; // (B2)
+    drop(between);
+    let dq = &mut space[..d.lens[1]];
+    conv2d::backward(&df, q, a.dwconv_weight, dq, g.dwconv_weight, g.dwconv_bias, &d.filter, exec)?; // (B3)
     drop(df);
     let (to_p0, to_q) = g.proj_in_weight.split_at_mut(d.cut());
     conv2d::weight_gradient(&dp0, a.x, to_p0, &d.entry[0], exec)?; // (B4)
-    conv2d::weight_gradient(&dq, a.x, to_q, &d.entry[1], exec)?;
+    conv2d::weight_gradient(dq, a.x, to_q, &d.entry[1], exec)?;
     if let Some(bias) = g.proj_in_bias {
         let (of_p0, of_q) = bias.split_at_mut(d.chain.first);
         conv2d::bias_gradient(&dp0, of_p0, &d.entry[0], exec)?;
-        conv2d::bias_gradient(&dq, of_q, &d.entry[1], exec)?;
+        conv2d::bias_gradient(dq, of_q, &d.entry[1], exec)?;
     }
-    input_gradient(&dp0, &dq, a.proj_in_weight, g.x, d, exec)
+    input_gradient(&dp0, dq, a.proj_in_weight, g.x, d, exec)
 }
 
 /// dx = proj_in_weightᵀ [dp₀, dq]                                                                                                   (B4)

@@ -146,11 +146,11 @@ fn errors() {
     };
     assert_eq!(Dims::new(&shapes, 2).unwrap().output(), [1, 4, 3, 3]);
     for wrong in [
-        Arguments { x: &[1, 4, 0, 3], ..shapes },
-        Arguments { proj_in_weight: &[6, 4, 1, 1], ..shapes },
-        Arguments { proj_in_weight: &[8, 3, 1, 1], ..shapes },
-        Arguments { dwconv_weight: &[6, 1, 2, 3], ..shapes },
-        Arguments { dwconv_weight: &[8, 1, 3, 3], ..shapes },
+        Arguments { x: &[1, 4, 0, 3][..], ..shapes },
+        Arguments { proj_in_weight: &[6, 4, 1, 1][..], ..shapes },
+        Arguments { proj_in_weight: &[8, 3, 1, 1][..], ..shapes },
+        Arguments { dwconv_weight: &[6, 1, 2, 3][..], ..shapes },
+        Arguments { dwconv_weight: &[8, 1, 3, 3][..], ..shapes },
         Arguments { pws_weight: None, ..shapes },
         Arguments { proj_out_weight: Some(&[2, 3, 1, 1]), ..shapes },
         Arguments { proj_out_bias: Some(&[4]), ..shapes },
