@@ -1,8 +1,9 @@
 """`pyhybrid summary MODEL`: output shape, parameters and multiply-adds of every layer, and the totals beside the published figures.
 
-Counted are the multiply-adds of convolutions and linear maps ("weights") and those between computed arrays, the scores and weighted sums
-of attention ("products"), for the whole batch. Additions, normalisations, activations, softmax and pooling are not counted. Nothing is
-computed and no weights are drawn, so the largest model takes no longer than the smallest.
+Counted are the multiply-adds of convolutions and linear maps ("weights") and those between computed arrays, such as the scores and
+weighted sums of attention and the gates of gnConv ("products"), for the whole batch. Additions, normalisations, activations, softmax,
+pooling and Fourier transforms are not counted. Nothing is computed and no weights are drawn, so the largest model takes no longer than
+the smallest.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ def run(options: argparse.Namespace) -> int:
     print(console.table(["layer", "kind", "output", "params", "weights, M", "products, M"], table))
     print(f"\n{options.model}, {options.batch} x 3 x {size} x {size}")
     print(f"  parameters      {found.params:,}")
-    print(f"  multiply-adds   {found.macs.weights / 1e9:.3f} G with weights + {found.macs.products / 1e9:.3f} G in attention "
+    print(f"  multiply-adds   {found.macs.weights / 1e9:.3f} G with weights + {found.macs.products / 1e9:.3f} G between computed values "
           f"= {found.macs.total / 1e9:.3f} G")
     if data.published:
         paper = data.published

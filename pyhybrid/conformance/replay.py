@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from pyhybrid import backend as backends
-from pyhybrid.conformance import acmix, coatnet, das
+from pyhybrid.conformance import acmix, coatnet, das, hornet
 from pyhybrid.conformance.case import Case, NotUnderstood, Replayed, Unreadable, load
 from pyhybrid.conformance.compare import Comparison, compare, dyadic, magnitude, tolerance
 from pyhybrid.conformance.report import Report, Row
@@ -27,6 +27,7 @@ SYSTEMS: dict[str, Mapping[str, Replay]] = {
     "acmix": acmix.OPERATORS,
     "coatnet": coatnet.OPERATORS,
     "das": das.OPERATORS,
+    "hornet": hornet.OPERATORS,
 }
 
 

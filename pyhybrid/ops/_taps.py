@@ -27,8 +27,10 @@ def tap(padded: Array, p: int, q: int, size: Pair, stride: Pair = (1, 1), dilati
 
 def pad_zeros(x: Array, padding: Pair) -> Array:
     """x (..., H, W) with `padding` rows and columns of zeros on every side."""
-    ph, pw = padding
-    return np.pad(x, [(0, 0)] * (x.ndim - 2) + [(ph, ph), (pw, pw)])
+    (ph, pw), (h, w) = padding, x.shape[-2:]
+    padded = np.zeros_like(x, order="C", shape=(*x.shape[:-2], h + 2 * ph, w + 2 * pw))      # np.pad mixes 64-bit zeros into exact numbers
+    padded[..., ph : ph + h, pw : pw + w] = x
+    return padded
 
 
 def crop(padded: Array, padding: Pair, size: tuple[int, ...]) -> Array:

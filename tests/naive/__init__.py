@@ -13,5 +13,6 @@ from naive.activation import *  # noqa: F403
 from naive.attention import *  # noqa: F403
 from naive.coatnet import *  # noqa: F403
 from naive.das import *  # noqa: F403
+from naive.hornet import *  # noqa: F403
 from naive.normalisation import *  # noqa: F403
 from naive.pooling import *  # noqa: F403

@@ -6,10 +6,10 @@ import inspect
 
 import pytest
 
-from pyhybrid.papers import Card, acmix, coatnet, das, find
+from pyhybrid.papers import Card, acmix, coatnet, das, find, hornet
 from pyhybrid.papers.acmix import ACmix
 
-CARDS = [acmix.CARD, coatnet.CARD, das.CARD]
+CARDS = [acmix.CARD, coatnet.CARD, das.CARD, hornet.CARD]
 
 
 @pytest.fixture(params=CARDS, ids=lambda card: card.identifier)
