@@ -1,0 +1,29 @@
+"""Maps (B, C, H, W) and tokens (B, H·W, C): the same numbers in two orders. Pixel (i, j) is token i·W + j.
+
+The number of tokens does not say which map they come from: 12 tokens are 3 x 4 pixels as well as 4 x 3. The size is an argument therefore.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pyhybrid.errors import ConstraintError
+
+__all__ = ["to_map", "to_tokens"]
+
+Array = np.ndarray
+
+
+def to_tokens(x: Array) -> Array:
+    """Maps (B, C, H, W) as tokens (B, H·W, C), row by row. `to_map` undoes it, and each is the other's adjoint."""
+    B, C, H, W = x.shape
+    return np.ascontiguousarray(x.reshape(B, C, H * W).swapaxes(1, 2))
+
+
+def to_map(tokens: Array, size: tuple[int, int]) -> Array:
+    """Tokens (B, H·W, C) as maps (B, C, H, W), `size` being (H, W)."""
+    if tokens.ndim != 3 or tokens.shape[1] != size[0] * size[1]:
+        raise ConstraintError(f"to_map: tokens must be (B, {size[0]}*{size[1]}, C), those of a map of {size[0]} x {size[1]}; "
+                              f"got shape {tokens.shape}")
+    B, _, C = tokens.shape
+    return np.ascontiguousarray(tokens.swapaxes(1, 2)).reshape(B, C, *size)

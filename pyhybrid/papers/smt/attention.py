@@ -1,0 +1,91 @@
+"""SMT's attention over all tokens, with a depthwise convolution of the values added to what attention gathers."""
+
+from __future__ import annotations
+
+from dataclasses import KW_ONLY, dataclass
+from typing import Any
+
+import numpy as np
+
+from pyhybrid.nn import Module, Seed, chain_backward, chain_forward, init, prefixed, to_map, to_tokens
+from pyhybrid.ops import attention, conv2d
+from pyhybrid.papers.smt.parts import check_tokens, convolution, heads_of, linear_map
+
+__all__ = ["MultiHeadAttention"]
+
+Array = np.ndarray
+Grads = dict[str, Array]
+Pair = tuple[int, int]
+
+
+@dataclass(eq=False)
+class MultiHeadAttention(Module):
+    """x (B, H·W, dim), tokens of a map of `size` -> (B, H·W, dim): proj(softmax(scale·q kᵀ) v + DW3x3(v)).
+
+    Rows of `kv` are [keys of all heads | values of all heads]. qk_scale=None means d^(-1/2), and so does 0, as in the official code.
+    local_conv=False leaves out the convolution of the values: then nothing tells the layer where a token lies.
+    """
+
+    dim: int
+    sa_num_heads: int = 8
+    qkv_bias: bool = True
+    qk_scale: float | None = None
+    _: KW_ONLY
+    local_conv: bool = True
+    dtype: Any = np.float64
+    seed: Seed = 0
+
+    def __post_init__(self) -> None:
+        C = self.dim
+        heads_of("MultiHeadAttention", "sa_num_heads", self.sa_num_heads, C)
+        common: dict[str, Any] = {"dtype": init.float_type("MultiHeadAttention", self.dtype), "seed": init.generator(self.seed)}
+        self.children |= {"q": linear_map(C, C, self.qkv_bias, **common), "kv": linear_map(C, 2 * C, self.qkv_bias, **common)}
+        if self.local_conv:
+            self.children["local_conv"] = convolution(C, C, 3, padding=1, groups=C, **common)
+        self.children["proj"] = linear_map(C, C, **common)
+        self.local = ("local_conv",) if self.local_conv else ()
+
+    def forward(self, x: Array, size: Pair) -> tuple[Array, Any]:           # type: ignore[override]
+        parts, size = self.children, check_tokens("MultiHeadAttention", x, size, self.dim)
+        q, c_q = parts["q"].forward(x)
+        kv, c_kv = parts["kv"].forward(x)
+        k, v = kv[..., : self.dim], kv[..., self.dim :]
+        gathered, c_heads = attention.forward(self._by_head(q), self._by_head(k), self._by_head(v), scale=self.qk_scale or None)
+        r = self._tokens(gathered)
+        near, c_local = chain_forward(parts, self.local, to_map(v, size) if self.local_conv else None)
+        if self.local_conv:
+            r = r + to_tokens(near)
+        y, c_proj = parts["proj"].forward(r)
+        return y, (c_q, c_kv, c_heads, c_local, c_proj, size)
+
+    def backward(self, dy: Array, cache: Any) -> tuple[Array, Grads]:
+        parts, (c_q, c_kv, c_heads, c_local, c_proj, size) = self.children, cache
+        dr, of_proj = parts["proj"].backward(dy, c_proj)
+        dv_local, of_local = chain_backward(parts, self.local, to_map(dr, size) if self.local_conv else None, c_local)
+        heads = attention.backward(self._by_head(dr), c_heads)
+        dv = self._tokens(heads.v)
+        if self.local_conv:
+            dv = dv + to_tokens(dv_local)
+        dkv = np.concatenate([self._tokens(heads.k), dv], axis=2)
+        from_kv, of_kv = parts["kv"].backward(dkv, c_kv)
+        from_q, of_q = parts["q"].backward(self._tokens(heads.q), c_q)
+        return from_q + from_kv, prefixed("proj", of_proj) | of_local | prefixed("kv", of_kv) | prefixed("q", of_q)
+
+    def intermediates(self, cache: Any) -> dict[str, Array]:
+        """By name: q, kv (tokens), local_conv (a map), and weights (B, heads, T, T); read off the cache or made again from it."""
+        _, _, c_heads, c_local, _, _ = cache
+        found = {"q": self._tokens(c_heads.q), "kv": np.concatenate([self._tokens(c_heads.k), self._tokens(c_heads.v)], axis=2),
+                 "weights": attention.weights(c_heads)}
+        for c in c_local:
+            found["local_conv"], _ = conv2d.forward(*c[:3], stride=c.stride, padding=c.padding, dilation=c.dilation, groups=c.groups)
+        return found
+
+    def _by_head(self, tokens: Array) -> Array:
+        """(B, T, dim) -> (B, heads, T, d)."""
+        B, T, C = tokens.shape
+        return tokens.reshape(B, T, self.sa_num_heads, C // self.sa_num_heads).transpose(0, 2, 1, 3)
+
+    def _tokens(self, by_head: Array) -> Array:
+        """(B, heads, T, d) -> (B, T, dim)."""
+        B, _, T, _ = by_head.shape
+        return by_head.transpose(0, 2, 1, 3).reshape(B, T, self.dim)
