@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from pyhybrid import backend as backends
-from pyhybrid.conformance import acmix, coatnet
+from pyhybrid.conformance import acmix, coatnet, smt
 from pyhybrid.conformance.case import Case, NotUnderstood, Replayed, Unreadable, load
 from pyhybrid.conformance.compare import Comparison, compare, dyadic, magnitude, tolerance
 from pyhybrid.conformance.report import Report, Row
@@ -26,6 +26,7 @@ Implementation = Callable[..., Any] | tuple[Callable[..., Any], Callable[..., An
 SYSTEMS: dict[str, Mapping[str, Replay]] = {
     "acmix": acmix.OPERATORS,
     "coatnet": coatnet.OPERATORS,
+    "smt": smt.OPERATORS,
 }
 
 
@@ -127,7 +128,8 @@ def _understand(case: Case) -> Replayed:
         replayed = SYSTEMS[holders[0]][case.operator](case)
     except (TypeError, ValueError) as refused:      # a constraint of the operator, or parameter names of the layer
         raise NotUnderstood(str(refused)) from refused
-    case.check_complete(replayed.outputs, replayed.aux, replayed.buffers, replayed.state, replayed.fixed)
+    case.check_complete(replayed.outputs, replayed.aux, replayed.buffers, replayed.state, replayed.fixed,
+                        replayed.constants)
     if case.named("cotangent") and replayed.backward is None:
         raise NotUnderstood(f"cotangents for {case.operator}, which has no inputs")
     return replayed

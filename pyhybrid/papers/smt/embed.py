@@ -12,7 +12,7 @@ from pyhybrid.ops import relu
 from pyhybrid.ops._sizes import pair
 from pyhybrid.papers.smt.parts import convolution
 
-__all__ = ["PatchEmbed", "Stem"]
+__all__ = ["Embedding", "PatchEmbed", "Stem", "official_padding"]
 
 Array = np.ndarray
 Grads = dict[str, Array]
@@ -46,7 +46,7 @@ class Stem(Embedding):
     """x (B, in_channels, H, W) -> tokens (B, h·w, dim), h = ⌊⌈H/2⌉/2⌋: convolution, batch norm, ReLU, 2x2 convolution, layer norm.
 
     The first convolution has kernel `head_conv`, stride 2 and no bias, the second stride 2 and no padding: of an odd map it drops the last
-    row and column. padding=None means head_conv // 2; the official code has 3 for kernel 7 and 1 for all others.
+    row and column. padding=None means head_conv // 2, which agrees with `official_padding` for the kernels in use, 3 and 7.
     """
 
     dim: int
@@ -102,3 +102,8 @@ class PatchEmbed(Embedding):
     def grid(self, size: Pair) -> Pair:
         h, w = ((n + 2 * self.pad - self.patch_size) // self.stride + 1 for n in pair("PatchEmbed: size", size))
         return h, w
+
+
+def official_padding(head_conv: int) -> int:
+    """The official stem's padding: 3 for kernel 7 and 1 for every other, so that kernel 5 loses a row and a column."""
+    return 3 if head_conv == 7 else 1
