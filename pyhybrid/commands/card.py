@@ -10,7 +10,7 @@ import textwrap
 from pyhybrid.commands import console
 
 HELP = "one paper: equation -> function, names, paper against code"
-PAPERS = ("acmix", "coatnet")
+PAPERS = ("acmix", "coatnet", "smt")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -6,10 +6,10 @@ import inspect
 
 import pytest
 
-from pyhybrid.papers import Card, acmix, coatnet, find
+from pyhybrid.papers import Card, acmix, coatnet, find, smt
 from pyhybrid.papers.acmix import ACmix
 
-CARDS = [acmix.CARD, coatnet.CARD]
+CARDS = [acmix.CARD, coatnet.CARD, smt.CARD]
 
 
 @pytest.fixture(params=CARDS, ids=lambda card: card.identifier)

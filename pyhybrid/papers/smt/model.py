@@ -13,7 +13,7 @@ from pyhybrid.nn import LayerNorm, Module, Seed, init, prefixed, to_map, to_toke
 from pyhybrid.papers.smt.block import SMTBlock
 from pyhybrid.papers.smt.embed import Embedding, PatchEmbed, Stem
 from pyhybrid.papers.smt.parts import linear_map
-from pyhybrid.papers.smt.schedule import schedule
+from pyhybrid.papers.smt.schedule import block_kinds
 
 __all__ = ["SMT", "Stage", "official_names"]
 
@@ -112,7 +112,7 @@ class SMT(Module):
         rates = np.linspace(0, self.drop_path_rate, sum(self.depths)).tolist()
         self.stages: list[Stage] = []
         width = self.in_channels
-        for s, kinds in enumerate(schedule(self.mix, self.depths)):
+        for s, kinds in enumerate(block_kinds(self.mix, self.depths)):
             dim, own = self.embed_dims[s], [rates.pop(0) for _ in kinds]
             first = {"norm_eps": self.embed_norm_eps, **common}
             embed = PatchEmbed(width, dim, **first) if s else Stem(dim, self.head_conv, width, padding=self.stem_padding, **first)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from pyhybrid.errors import ConstraintError
 
-__all__ = ["STRATEGIES", "schedule"]
+__all__ = ["STRATEGIES", "block_kinds"]
 
 STRATEGIES: dict[str, tuple[str, str, str, str]] = {
     "alternate": ("S", "S", "SM", "M"),         # the official code: stage 3 in turn, beginning with modulation
@@ -23,7 +23,7 @@ STRATEGIES: dict[str, tuple[str, str, str, str]] = {
 KIND = {"S": "sam", "M": "msa"}
 
 
-def schedule(mix: str | Sequence[str], depths: Sequence[int]) -> tuple[tuple[str, ...], ...]:
+def block_kinds(mix: str | Sequence[str], depths: Sequence[int]) -> tuple[tuple[str, ...], ...]:
     """The kind, "sam" or "msa", of every block of every stage: by the name of a strategy, or by a row such as "SSM" for each stage."""
     if isinstance(mix, str):
         if mix not in STRATEGIES:
