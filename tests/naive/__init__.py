@@ -15,3 +15,4 @@ from naive.coatnet import *  # noqa: F403
 from naive.das import *  # noqa: F403
 from naive.normalisation import *  # noqa: F403
 from naive.pooling import *  # noqa: F403
+from naive.smt import *  # noqa: F403

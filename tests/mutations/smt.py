@@ -1,0 +1,35 @@
+"""Mistakes in the operators of SMT, in layer scale and in stochastic depth."""
+
+from mutations._mutation import Mutation
+
+MUTATIONS = [
+    Mutation("drop_path", "kept samples are not made up for", "f = mask / (1 - float(rate)) ", "f = mask ", "value"),
+    Mutation("drop_path", "the gradient passes what was dropped", "dx = per_sample(mask / (1 - float(rate)), x) * dy", "dx = 1.0 * dy", "adjoint"),
+    Mutation("drop_path", "the mask's gradient without the rate", "(tuple(range(1, x.ndim))) / (1 - float(rate))",
+             "(tuple(range(1, x.ndim)))", "derivative"),
+    Mutation("layer_scale", "the axis is forgotten", "if a == axis % x.ndim else 1 for", "if a == x.ndim - 1 else 1 for", "value"),
+    Mutation("layer_scale", "gamma's gradient reads the gradient twice", "dgamma = (dy * x)", "dgamma = (dy * dy)", "derivative"),
+    Mutation("layer_scale", "the gradient is not scaled", "dx = along(gamma, x, axis) * dy", "dx = 1.0 * dy", "derivative"),
+    Mutation("mixed_conv", "one column too far to the right", "tap(padded, p, q, x.shape[2:])                                   # (F2)",
+             "tap(padded, p, k - 1 - q, x.shape[2:])", "value"),
+    Mutation("mixed_conv", "the bias is forgotten", "y = y if bias is None else y + bias[:, None, None]", "y = y", "value"),
+    Mutation("mixed_conv", "the weights of the heads in another order", "column += k * k", "column += 0", "value"),
+    Mutation("mixed_conv", "the kernel is not mirrored on the way back", "tap(dpadded, p, q, x.shape[2:])[...] +=",
+             "tap(dpadded, k - 1 - p, k - 1 - q, x.shape[2:])[...] +=", "derivative"),
+    Mutation("mixed_conv", "the weight's gradient reads the channels of the next head", "dK[:, m] = (dy[:, head] * tap(",
+             "dK[:, m] = (np.roll(dy, 1, 1)[:, head] * tap(", "derivative"),
+    Mutation("modulation", "channels taken for pixels", "x.reshape(N, C, H * W).swapaxes(1, 2)", "x.reshape(N, H * W, C)", "value"),
+    Mutation("modulation", "the modulator's gradient is not turned back", "(dy * v).swapaxes(1, 2).reshape(", "(dy * v).reshape(", "derivative"),
+    Mutation("modulation", "the value's gradient forgets the modulator", "dv = tokens(modulator) * dy", "dv = 1.0 * dy", "derivative"),
+    Mutation("regroup", "always forwards", "if inverse else transposed(x, axis, heads, M)", "if False else transposed(x, axis, heads, M)", "value"),
+    Mutation("regroup", "the backward goes forward", "transposed(dy, axis, heads, M) if inverse else transposed(dy, axis, M, heads)",
+             "transposed(dy, axis, M, heads) if inverse else transposed(dy, axis, heads, M)", "adjoint"),
+    Mutation("scale_aware_aggregation", "not regrouped", "p = regroup.forward(x, heads=heads)[0]", "p = x.copy()", "value"),
+    Mutation("scale_aware_aggregation", "the first bias is forgotten", " + proj0_bias[:, None, None]", " + 0 * proj0_bias[:, None, None]", "value"),
+    Mutation("scale_aware_aggregation", "training statistics in evaluation",
+             "bn_weight, bn_bias, bn_running_mean, bn_running_var, eps=eps)  ", "bn_weight, bn_bias, eps=eps)  ", "value"),
+    Mutation("scale_aware_aggregation", "the activation's slope is forgotten", "du = gelu.backward(da, gelu_cache).x", "du = da.copy()", "derivative"),
+    Mutation("scale_aware_aggregation", "regrouped once more instead of back", "heads=heads, inverse=True)[0]", "heads=heads)[0]", "derivative"),
+    Mutation("scale_aware_aggregation", "the weight's gradient from the wrong maps", "in_groups(of_norm.x, c), in_groups(p, c)",
+             "in_groups(of_norm.x, c), in_groups(c.x, c)", "derivative"),
+]
