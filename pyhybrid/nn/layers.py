@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import KW_ONLY, dataclass
+from importlib import import_module
 from math import prod
 from types import ModuleType
 from typing import Any
@@ -35,6 +36,13 @@ class Operator(Module):
 
     def backward(self, dy: Array, cache: Any) -> tuple[Array, Grads]:
         return self.operator.backward(dy, cache).x, {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A module cannot be copied, so that a copy of the layer finds it again by its name."""
+        return vars(self) | {"operator": self.operator.__name__}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state | {"operator": import_module(state["operator"])})
 
 
 @dataclass(eq=False)

@@ -66,11 +66,15 @@ class Module:
         """Running statistics, nothing dropped: `train(False)`. A new layer is in this mode."""
         return self.train(False)
 
-    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
-        """The layer itself and everything below it, by dotted name; a parent comes before its children."""
+    def named_modules(self, prefix: str = "", inside: str | None = None) -> Iterator[tuple[str, Module]]:
+        """The layer itself and everything below it, by dotted name; a parent comes before its children.
+
+        `inside` is what the names below begin with, if not `prefix`: below an inline child they are those of the state dict.
+        """
         yield prefix, self
+        start = prefix if inside is None else inside
         for name, child in self.children.items():
-            yield from child.named_modules(f"{prefix}.{name}" if prefix else name)
+            yield from child.named_modules(f"{start}.{name}" if start else name, start if name in self.inline else None)
 
     def named_params(self) -> dict[str, Array]:
         """The learnt arrays themselves (not copies) by dotted name, children after the layer's own."""

@@ -73,7 +73,7 @@ CARD = Card(
     names=(
         ("v.weight", "weight of linear", "W_v, (C, C)"),
         ("s.weight", "weight of linear", "W_s, (C, C)"),
-        ("local_conv_1.weight", "weight of mixed_conv", "the kernels of head 1, (C/N, 1, 3, 3); local_conv_2 5x5, ...; see mixed_conv.pack"),
+        ("local_conv_1.weight", "weight of mixed_conv", "kernels of head 1, (C/N, 1, 3, 3); local_conv_2 5x5, ...; see mixed_conv.pack"),
         ("proj0.weight", "proj0_weight", "W_intra of all groups, (eC, N, 1, 1)"),
         ("bn.weight", "bn_weight", "(eC,); with running_mean and running_var"),
         ("proj1.weight", "proj1_weight", "W_inter, (C, eC, 1, 1)"),

@@ -78,7 +78,7 @@ class ComposedAggregation(Module):
     def intermediates(self, cache: Any) -> dict[str, Array]:
         """The maps after every layer but the last, each the input that the next layer's cache holds."""
         names = list(self.children)
-        return {name: self._together(c.x, self._split(after)) for name, after, c in zip(names, names[1:], cache[1][1:], strict=True)}
+        return {name: self._together(c.x, self._split(after)) for name, after, c in zip(names[:-1], names[1:], cache[1][1:], strict=True)}
 
     def _split(self, name: str) -> int:
         return self.copies if name in ("proj0", "proj_down") else 1
