@@ -103,12 +103,11 @@ def test_p5_training_couples_all_pixels_and_evaluation_none(backend):
 
 
 @pytest.mark.parametrize("training", [True, False])
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_large_maps_in_several_tasks(backend, training, dtype):
+def test_large_maps_in_several_tasks(backend, training):
     x, parameters, running = drawn(N=3, H=43, W=37, groups=5, O=20)
     names = scale_aware_aggregation.Grads._fields
     arrays = dict(zip(names, [x, *parameters, *(running if not training else (None, None))], strict=True))
-    case = check.Case(arrays, {"eps": 1e-5}, 5, batched=() if training else ("x",)).astype(dtype)
+    case = check.Case(arrays, {"eps": 1e-5}, 5, batched=() if training else ("x",))
     check.operator(scale_aware_aggregation, case, only=["parity", "batch"])
 
 

@@ -69,7 +69,10 @@ def modulation(draw: Draw) -> Case:
 
 
 def scale_aware_aggregation(draw: Draw) -> Case:
-    """Training, where all images depend on each other, and evaluation, where none does; one group, one head, and more."""
+    """Training, where all images depend on each other, and evaluation, where none does; one group, one head, and more.
+
+    "tiny" values multiply; a bias of their size would leave nothing of them in float32.
+    """
     N, heads, inner = draw.choice("N", (2, 1, 3, 2)), draw.integer("heads", 1, 4), draw.integer("inner", 1, 3)
     expand, O = draw.integer("expand", 1, 4), draw.integer("O", 1, 4)
     H, W = draw.integer("H", 1, 4), draw.integer("W", 1, 5)
@@ -79,7 +82,7 @@ def scale_aware_aggregation(draw: Draw) -> Case:
     arguments = {
         "x": values.array(N, C, H, W),
         "proj0_weight": values.array(E, heads, 1, 1),
-        "proj0_bias": values.array(E),
+        "proj0_bias": values.array(E, scale=1e-8 if values.regime == "tiny" else 1.0),
         "bn_weight": values.array(E),
         "bn_bias": values.array(E),
         "proj1_weight": values.array(O, E, 1, 1),
