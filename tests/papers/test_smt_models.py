@@ -203,6 +203,24 @@ def test_p4_the_crossover_of_other_shapes(heads, expand):
         assert (costs.modulation(C, heads, expand).weights < attended.weights + attended.products) is (tokens > edge)
 
 
+def test_closed_forms_refuse_other_modules():
+    for options in ({"sam": {"shared": True}}, {"local_conv": False}, {"dwconv": False}):
+        with pytest.raises(ConstraintError, match=r"costs\.network"):
+            costs.network(tiny(**options), (32, 32))
+
+
+def test_the_configurations():
+    """Heads of 32 channels in T, S and B, of 48 in L; four heads of modulation; expansion 2; biases; strides 4, 8, 16, 32."""
+    for name in ("smt_t", "smt_s", "smt_b", "smt_l"):
+        model = build(name, seed=None)
+        wide = name == "smt_l"
+        assert {C // heads for C, heads in zip(model.embed_dims, model.sa_num_heads, strict=True)} == {48 if wide else 32}
+        assert (set(model.ca_num_heads), model.expand_ratio, model.qkv_bias, model.qk_scale) == ({4}, 2, True, None)
+        assert (model.use_layerscale, model.layerscale_value, model.mix) == (wide, 1e-4, "alternate")
+        size = (224, 224)
+        assert [size := stage.grid(size) for stage in model.stages] == [(224 // s,) * 2 for s in (4, 8, 16, 32)]
+
+
 def test_attention_in_the_first_stage_has_a_quadratic_cost():
     assert costs.attention(64, 3136).products == 401_408 and costs.modulation(64).weights == 23_616
 
@@ -492,6 +510,10 @@ def test_p18_float32(rng):
         (lambda: DWMLP(4, 2).forward(np.zeros((1, 4, 3, 4)), (3, 4)), "got shape"),
         (lambda: SMTBlock(4).forward(np.zeros((1, 12, 4)), (4, 4)), "SMTBlock: x must be"),
         (lambda: SMTBlock(4).forward(np.zeros((2, 4, 4)), (2, 2), (np.ones(3), None)), "one factor per sample"),
+        (lambda: SMTBlock(4).forward(np.zeros((2, 4, 4)), (2, 2), (None,)), "SMTBlock: path_scales must be a tuple or list of 2"),
+        (lambda: SMTBlock(4).forward(np.zeros((2, 4, 4)), (2, 2), np.ones((2, 2))), "path_scales must be a tuple or list of 2"),
+        (lambda: tiny().forward(np.zeros((1, 3, 32, 32)), [(None, None)] * 4), "SMT: path_scales must be .* of 5, a pair for every block"),
+        (lambda: tiny().stages[2].forward(np.zeros((1, 4, 8, 8)), []), "Stage: path_scales must be .* of 2"),
         (lambda: tiny().forward(np.zeros((1, 4, 32, 32))), r"x must be \(B, 3, H, W\)"),
         (lambda: tiny(depths=(1, 1, 2)), "must name as many stages"),
         (lambda: tiny(mix="none"), "mix must be one of"),
@@ -503,6 +525,31 @@ def test_p18_float32(rng):
 )  # fmt: skip
 def test_refusals_name_the_argument(make, text):
     with pytest.raises(ConstraintError, match=text):
+        make()
+
+
+@pytest.mark.parametrize(
+    ("make", "text"),
+    [
+        (lambda: sam(0), "ScaleAwareModulation: dim must be a whole number from 1"),
+        (lambda: sam(4, 2, True, 0), "ScaleAwareModulation: expand_ratio"),
+        (lambda: sam(4, 2, True, 1.5), "ScaleAwareModulation: expand_ratio"),
+        (lambda: MixedConv(-2, 1), "MixedConv: channels"),
+        (lambda: Aggregation(4, 2, 0), "Aggregation: expand_ratio"),
+        (lambda: ComposedAggregation(0, 2), "ComposedAggregation: channels"),
+        (lambda: MultiHeadAttention(0, 1), "MultiHeadAttention: dim"),
+        (lambda: DWMLP(4, 0), "DWMLP: hidden_features"),
+        (lambda: SMTBlock(4, mlp_ratio=0.1), "DWMLP: hidden_features"),
+        (lambda: SMTBlock(2.0), "SMTBlock: dim"),
+        (lambda: Stem(4, 0), "Stem: head_conv"),
+        (lambda: PatchEmbed(3, 4, 3, 0), "PatchEmbed: stride"),
+        (lambda: tiny(num_classes=0), "SMT: num_classes"),
+        (lambda: tiny(in_channels=0), "Stem: in_channels"),
+        (lambda: sam(4, 2).forward(np.zeros((1, 12, 4)), (3, 4, 1)), "ScaleAwareModulation: size"),
+    ],
+)  # fmt: skip
+def test_sizes_are_whole_numbers(make, text):
+    with pytest.raises((ValueError, TypeError), match=text):
         make()
 
 
@@ -518,11 +565,11 @@ def test_options_of_the_card_change_what_is_built_or_computed(rng):
         for name, value in difference.options:
             make, arguments, base = find(difference.layer or CARD.layer), (x, (2, 3)), {"dim": 4}
             if make is SMT:
-                arguments, base = (image,), {**widths, "head_conv": 5 if name == "stem_padding" else 3}
+                arguments, base = (image,), {"num_classes": 2, **widths, "head_conv": 5 if name == "stem_padding" else 3}
             if make is SMTBlock and name != "dwconv":
                 base |= {"kind": "msa", "sa_num_heads": 2}
             if name == "in_channels":
-                assert make(**base, in_channels=value).forward(rng.standard_normal((1, value, 17, 17)))[0].shape == (1, 1000)
+                assert make(**base, in_channels=value).forward(rng.standard_normal((1, value, 17, 17)))[0].shape == (1, 2)
                 continue
             plain, other = (randomise(make(**given), np.random.default_rng(1)) for given in (base, {**base, name: value}))
             shapes = [{key: array.shape for key, array in layer.named_params().items()} for layer in (plain, other)]

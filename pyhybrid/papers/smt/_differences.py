@@ -55,8 +55,9 @@ DIFFERENCES = (
                "become 8 x 11; patch embeddings round up", "as the code"),
     Difference("stochastic depth", "not discussed", "two independent draws per block and sample, kept branches divided by the chance to "
                "stay; the rate grows linearly over all blocks", "as the code, or factors that the caller gives"),
-    Difference("dropout", "not discussed", "three places, rate 0 in every configuration", "none"),
-    Difference("qk_scale = 0", "not discussed", "means the default, d^(-1/2), like no value", "as the code", (("qk_scale", 1.0),), BLOCK),
+    Difference("dropout", "not discussed",
+               "after the weights of attention, after proj and twice in the perceptron; rate 0 in every configuration", "none"),
+    Difference("qk_scale = 0", "not discussed", "means the default, d^(-1/2), like no value", "as the code"),
     Difference("FLOPs", "2.4, 4.7, 7.7, 17.6 and 51.6 G", "multiply-adds without those of attention's scores and sums",
                "both are counted, apart"),
     Difference("parameters of S", "21 M", "22.55 M, whatever the configuration in its history", "22,550,952"),

@@ -9,7 +9,7 @@ import numpy as np
 
 from pyhybrid.nn import Module, Seed, chain_backward, chain_forward, init, prefixed, to_map, to_tokens
 from pyhybrid.ops import attention, conv2d
-from pyhybrid.papers.smt.parts import check_tokens, convolution, heads_of, linear_map
+from pyhybrid.papers.smt.parts import check_sizes, check_tokens, convolution, heads_of, linear_map
 
 __all__ = ["MultiHeadAttention"]
 
@@ -37,6 +37,7 @@ class MultiHeadAttention(Module):
 
     def __post_init__(self) -> None:
         C = self.dim
+        check_sizes("MultiHeadAttention", dim=C)
         heads_of("MultiHeadAttention", "sa_num_heads", self.sa_num_heads, C)
         common: dict[str, Any] = {"dtype": init.float_type("MultiHeadAttention", self.dtype), "seed": init.generator(self.seed)}
         self.children |= {"q": linear_map(C, C, self.qkv_bias, **common), "kv": linear_map(C, 2 * C, self.qkv_bias, **common)}

@@ -11,7 +11,7 @@ from pyhybrid.nn import DropPath, LayerNorm, Module, Seed, init, prefixed, to_ma
 from pyhybrid.ops import gelu, layer_scale
 from pyhybrid.papers.smt.attention import MultiHeadAttention
 from pyhybrid.papers.smt.modulation import ScaleAwareModulation
-from pyhybrid.papers.smt.parts import check_tokens, choose, convolution, linear_map
+from pyhybrid.papers.smt.parts import check_scales, check_sizes, check_tokens, choose, convolution, linear_map
 
 __all__ = ["DWMLP", "KINDS", "SMTBlock"]
 
@@ -38,6 +38,7 @@ class DWMLP(Module):
     CONV = "dwconv.dwconv"
 
     def __post_init__(self) -> None:
+        check_sizes("DWMLP", in_features=self.in_features, hidden_features=self.hidden_features)
         common: dict[str, Any] = {"dtype": init.float_type("DWMLP", self.dtype), "seed": init.generator(self.seed)}
         C, hidden = self.in_features, self.hidden_features
         self.children["fc1"] = linear_map(C, hidden, **common)
@@ -97,6 +98,7 @@ class SMTBlock(Module):
 
     def __post_init__(self) -> None:
         choose("SMTBlock", "kind", self.kind, KINDS)
+        check_sizes("SMTBlock", dim=self.dim)
         C, rng, dtype = self.dim, init.generator(self.seed), init.float_type("SMTBlock", self.dtype)
         common: dict[str, Any] = {"dtype": dtype, "seed": rng}
         attn: Module = (
@@ -110,6 +112,7 @@ class SMTBlock(Module):
 
     def forward(self, x: Array, size: Pair, path_scales: tuple[Array | None, Array | None] = (None, None)) -> tuple[Array, Any]:    # type: ignore[override]
         size = check_tokens("SMTBlock", x, size, self.dim)
+        check_scales("SMTBlock", path_scales, 2, "for attn and mlp, each None or a factor per sample")
         caches = []
         for (norm, mixer, gamma), scale in zip(self.HALVES, path_scales, strict=True):
             normed, c_norm = self.children[norm].forward(x)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from pyhybrid.errors import ConstraintError
 from pyhybrid.ops.mixed_conv import official_sizes
 from pyhybrid.papers.smt.model import SMT
 
@@ -54,7 +55,10 @@ def crossover(channels: int, heads: int = 4, expand: int = 2) -> float:
 
 
 def network(model: SMT, size: tuple[int, int]) -> Cost:
-    """A whole network of the official form on one image of `size`, the sum over its parts."""
+    """A whole network of the official form on one image of `size`, the sum over its parts; `ConstraintError` for other forms."""
+    if model.sam or not (model.local_conv and model.dwconv):
+        raise ConstraintError(f"costs.network: the forms are those of the official modules; got sam = {model.sam}, local_conv = "
+                              f"{model.local_conv}, dwconv = {model.dwconv}: count with pyhybrid.nn.summarize")
     parts: list[Cost] = []
     width = model.in_channels
     for s, stage in enumerate(model.stages):

@@ -10,7 +10,7 @@ import numpy as np
 from pyhybrid.nn import BatchNorm2d, LayerNorm, Module, Operator, Seed, chain_backward, chain_forward, init, prefixed, to_map, to_tokens
 from pyhybrid.ops import relu
 from pyhybrid.ops._sizes import pair
-from pyhybrid.papers.smt.parts import convolution
+from pyhybrid.papers.smt.parts import check_sizes, convolution
 
 __all__ = ["Embedding", "PatchEmbed", "Stem", "official_padding"]
 
@@ -62,6 +62,7 @@ class Stem(Embedding):
 
     def __post_init__(self) -> None:
         C = self.dim
+        check_sizes("Stem", dim=C, head_conv=self.head_conv, in_channels=self.in_channels)
         common: dict[str, Any] = {"dtype": init.float_type("Stem", self.dtype), "seed": init.generator(self.seed)}
         self.pad = self.head_conv // 2 if self.padding is None else self.padding
         self.children |= {
@@ -94,6 +95,7 @@ class PatchEmbed(Embedding):
     CONVS: ClassVar[tuple[str, ...]] = ("proj",)
 
     def __post_init__(self) -> None:
+        check_sizes("PatchEmbed", in_chans=self.in_chans, embed_dim=self.embed_dim, patch_size=self.patch_size, stride=self.stride)
         common: dict[str, Any] = {"dtype": init.float_type("PatchEmbed", self.dtype), "seed": init.generator(self.seed)}
         self.pad = self.patch_size // 2 if self.padding is None else self.padding
         self.children |= {"proj": convolution(self.in_chans, self.embed_dim, self.patch_size, self.stride, self.pad, **common),

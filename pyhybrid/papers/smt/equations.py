@@ -9,7 +9,7 @@ import numpy as np
 
 from pyhybrid.nn import BatchNorm2d, Module, Operator, Seed, init, prefixed
 from pyhybrid.ops import gelu, regroup
-from pyhybrid.papers.smt.parts import choose, convolution, heads_of
+from pyhybrid.papers.smt.parts import check_sizes, choose, convolution, heads_of
 
 __all__ = ["ComposedAggregation"]
 
@@ -44,6 +44,7 @@ class ComposedAggregation(Module):
 
     def __post_init__(self) -> None:
         owner, C, N, e = "ComposedAggregation", self.channels, self.num_heads, self.expand_ratio
+        check_sizes(owner, channels=C, expand_ratio=e)
         choose(owner, "fusion", self.fusion, self.FUSIONS)
         M, E = C // heads_of(owner, "num_heads", N, C), e * C
         common: dict[str, Any] = {"dtype": init.float_type(owner, self.dtype), "seed": init.generator(self.seed)}

@@ -12,7 +12,7 @@ from pyhybrid.errors import ConstraintError
 from pyhybrid.nn import LayerNorm, Module, Seed, init, prefixed, to_map, to_tokens
 from pyhybrid.papers.smt.block import SMTBlock
 from pyhybrid.papers.smt.embed import Embedding, PatchEmbed, Stem
-from pyhybrid.papers.smt.parts import linear_map
+from pyhybrid.papers.smt.parts import check_scales, check_sizes, linear_map
 from pyhybrid.papers.smt.schedule import block_kinds
 
 __all__ = ["SMT", "Stage", "official_names"]
@@ -41,10 +41,11 @@ class Stage(Module):
         self.children |= {self.first: embed, **self.blocks, self.last: LayerNorm(dim, norm_eps, **common)}
 
     def forward(self, x: Array, path_scales: PathScales | None = None) -> tuple[Array, Any]:
-        size = self.grid((x.shape[2], x.shape[3]))
+        given = [(None, None)] * len(self.blocks) if path_scales is None else path_scales
+        check_scales("Stage", given, len(self.blocks), "a pair for every block")
         tokens, c_embed = self.embed.forward(x)
-        caches = []
-        for block, scales in zip(self.blocks.values(), path_scales or [(None, None)] * len(self.blocks), strict=True):
+        size, caches = self.grid((x.shape[2], x.shape[3])), []
+        for block, scales in zip(self.blocks.values(), given, strict=True):
             tokens, cache = block.forward(tokens, size, scales)
             caches.append(cache)
         y, c_norm = self.children[self.last].forward(tokens)
@@ -106,6 +107,7 @@ class SMT(Module):
         if len({len(value) for value in per_stage.values()}) != 1 or not self.depths:
             raise ConstraintError(f"SMT: {', '.join(per_stage)} must name as many stages, at least one; "
                                   f"got {', '.join(str(value) for value in per_stage.values())}")
+        check_sizes("SMT", num_classes=self.num_classes)
         common: dict[str, Any] = {"dtype": init.float_type("SMT", self.dtype), "seed": init.generator(self.seed)}
         options = {name: getattr(self, name) for name in ("qkv_bias", "qk_scale", "use_layerscale", "layerscale_value", "expand_ratio",
                                                           "norm_eps", "local_conv", "dwconv", "sam")}
@@ -126,10 +128,12 @@ class SMT(Module):
     def forward(self, x: Array, path_scales: PathScales | None = None) -> tuple[Array, Any]:
         if x.ndim != 4 or x.shape[1] != self.in_channels:
             raise ConstraintError(f"SMT: x must be (B, {self.in_channels}, H, W); got shape {x.shape}")
-        given = iter(path_scales or [(None, None)] * sum(self.depths))
+        scales = [(None, None)] * sum(self.depths) if path_scales is None else list(path_scales)
+        check_scales("SMT", scales, sum(self.depths), "a pair for every block")
         size, found = (x.shape[2], x.shape[3]), []
         for stage in self.stages:
-            tokens, cache = stage.forward(x, [next(given) for _ in stage.kinds])
+            own, scales = scales[: len(stage.kinds)], scales[len(stage.kinds) :]
+            tokens, cache = stage.forward(x, own)
             size = stage.grid(size)
             x = to_map(tokens, size)
             found.append((tokens, size, cache))

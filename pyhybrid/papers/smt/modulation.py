@@ -14,7 +14,7 @@ import numpy as np
 from pyhybrid.nn import Module, Seed, chain_backward, chain_forward, init, prefixed, to_map, to_tokens
 from pyhybrid.ops import batch_norm, gelu, mixed_conv, modulation, scale_aware_aggregation
 from pyhybrid.papers.smt.equations import ComposedAggregation
-from pyhybrid.papers.smt.parts import check_tokens, choose, heads_of, kernel_start, linear_map
+from pyhybrid.papers.smt.parts import check_sizes, check_tokens, choose, heads_of, kernel_start, linear_map
 
 __all__ = ["Aggregation", "MixedConv", "ScaleAwareModulation"]
 
@@ -38,6 +38,7 @@ class MixedConv(Module):
     seed: Seed = 0
 
     def __post_init__(self) -> None:
+        check_sizes("MixedConv", channels=self.channels)
         rng, dtype = init.generator(self.seed), init.float_type("MixedConv", self.dtype)
         M = self.channels // heads_of("MixedConv", "num_heads", self.num_heads, self.channels)
         self.sizes = mixed_conv.official_sizes(self.num_heads) if self.kernel_sizes is None else tuple(self.kernel_sizes)
@@ -79,6 +80,7 @@ class Aggregation(Module):
     seed: Seed = 0
 
     def __post_init__(self) -> None:
+        check_sizes("Aggregation", channels=self.channels, expand_ratio=self.expand_ratio)
         rng, dtype = init.generator(self.seed), init.float_type("Aggregation", self.dtype)
         C, N, E = self.channels, heads_of("Aggregation", "num_heads", self.num_heads, self.channels), self.channels * self.expand_ratio
         self.params |= {
@@ -135,6 +137,7 @@ class ScaleAwareModulation(Module):
     seed: Seed = 0
 
     def __post_init__(self) -> None:
+        check_sizes("ScaleAwareModulation", dim=self.dim, expand_ratio=self.expand_ratio)
         C, N = self.dim, heads_of("ScaleAwareModulation", "ca_num_heads", self.ca_num_heads, self.dim)
         choose("ScaleAwareModulation", "fusion", self.fusion, ComposedAggregation.FUSIONS)
         common: dict[str, Any] = {"dtype": init.float_type("ScaleAwareModulation", self.dtype), "seed": init.generator(self.seed)}

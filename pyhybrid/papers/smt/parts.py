@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from math import prod, sqrt
 from typing import Any
 
@@ -9,9 +10,9 @@ import numpy as np
 
 from pyhybrid.errors import ConstraintError
 from pyhybrid.nn import Conv2d, Linear, Seed, init
-from pyhybrid.ops._sizes import pair
+from pyhybrid.ops._sizes import integer, pair
 
-__all__ = ["check_tokens", "choose", "convolution", "heads_of", "kernel_start", "linear_map"]
+__all__ = ["check_scales", "check_sizes", "check_tokens", "choose", "convolution", "heads_of", "kernel_start", "linear_map"]
 
 Array = np.ndarray
 Pair = tuple[int, int]
@@ -25,9 +26,22 @@ def choose(owner: str, name: str, value: Any, allowed: Any) -> None:
 
 def heads_of(owner: str, name: str, heads: int, channels: int) -> int:
     """`heads` if they divide the channels; `ConstraintError` names the argument otherwise."""
-    if isinstance(heads, bool) or not isinstance(heads, int) or heads < 1 or channels % heads:
+    if isinstance(heads, bool) or not hasattr(heads, "__index__") or heads < 1 or channels % heads:
         raise ConstraintError(f"{owner}: {name} must be at least 1 and divide the {channels} channels; got {heads!r}")
-    return heads
+    return operator.index(heads)
+
+
+def check_sizes(owner: str, **sizes: Any) -> None:
+    """TypeError or ValueError, naming owner and argument, unless all are whole numbers of at least 1."""
+    for name, value in sizes.items():
+        integer(f"{owner}: {name}", value)
+
+
+def check_scales(owner: str, scales: Any, expected: int, what: str) -> None:
+    """`ConstraintError` unless there are as many factors of stochastic depth as there should be."""
+    if not isinstance(scales, tuple | list) or len(scales) != expected:
+        came = f"{len(scales)} of them" if isinstance(scales, tuple | list) else repr(type(scales).__name__)
+        raise ConstraintError(f"{owner}: path_scales must be a tuple or list of {expected}, {what}; got {came}")
 
 
 def check_tokens(owner: str, x: Array, size: Any, channels: int) -> Pair:
