@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from pyhybrid.nn import Module, Seed, chain_backward, chain_forward, init, prefixed, to_map, to_tokens
+from pyhybrid.nn import Module, Seed, init, prefixed, to_map, to_tokens
 from pyhybrid.ops import attention, conv2d
 from pyhybrid.papers.smt.parts import check_sizes, check_tokens, convolution, heads_of, linear_map
 
@@ -44,7 +44,6 @@ class MultiHeadAttention(Module):
         if self.local_conv:
             self.children["local_conv"] = convolution(C, C, 3, padding=1, groups=C, **common)
         self.children["proj"] = linear_map(C, C, **common)
-        self.local = ("local_conv",) if self.local_conv else ()
 
     def forward(self, x: Array, size: Pair) -> tuple[Array, Any]:           # type: ignore[override]
         parts, size = self.children, check_tokens("MultiHeadAttention", x, size, self.dim)
@@ -52,9 +51,9 @@ class MultiHeadAttention(Module):
         kv, c_kv = parts["kv"].forward(x)
         k, v = kv[..., : self.dim], kv[..., self.dim :]
         gathered, c_heads = attention.forward(self._by_head(q), self._by_head(k), self._by_head(v), scale=self.qk_scale or None)
-        r = self._tokens(gathered)
-        near, c_local = chain_forward(parts, self.local, to_map(v, size) if self.local_conv else None)
+        r, c_local = self._tokens(gathered), None
         if self.local_conv:
+            near, c_local = parts["local_conv"].forward(to_map(v, size))
             r = r + to_tokens(near)
         y, c_proj = parts["proj"].forward(r)
         return y, (c_q, c_kv, c_heads, c_local, c_proj, size)
@@ -62,23 +61,23 @@ class MultiHeadAttention(Module):
     def backward(self, dy: Array, cache: Any) -> tuple[Array, Grads]:
         parts, (c_q, c_kv, c_heads, c_local, c_proj, size) = self.children, cache
         dr, of_proj = parts["proj"].backward(dy, c_proj)
-        dv_local, of_local = chain_backward(parts, self.local, to_map(dr, size) if self.local_conv else None, c_local)
         heads = attention.backward(self._by_head(dr), c_heads)
-        dv = self._tokens(heads.v)
+        dv, grads = self._tokens(heads.v), prefixed("proj", of_proj)
         if self.local_conv:
-            dv = dv + to_tokens(dv_local)
+            from_near, own = parts["local_conv"].backward(to_map(dr, size), c_local)
+            dv, grads = dv + to_tokens(from_near), grads | prefixed("local_conv", own)
         dkv = np.concatenate([self._tokens(heads.k), dv], axis=2)
         from_kv, of_kv = parts["kv"].backward(dkv, c_kv)
         from_q, of_q = parts["q"].backward(self._tokens(heads.q), c_q)
-        return from_q + from_kv, prefixed("proj", of_proj) | of_local | prefixed("kv", of_kv) | prefixed("q", of_q)
+        return from_q + from_kv, grads | prefixed("kv", of_kv) | prefixed("q", of_q)
 
     def intermediates(self, cache: Any) -> dict[str, Array]:
         """By name: q, kv (tokens), local_conv (a map), and weights (B, heads, T, T); read off the cache or made again from it."""
         _, _, c_heads, c_local, _, _ = cache
         found = {"q": self._tokens(c_heads.q), "kv": np.concatenate([self._tokens(c_heads.k), self._tokens(c_heads.v)], axis=2),
                  "weights": attention.weights(c_heads)}
-        for c in c_local:
-            found["local_conv"], _ = conv2d.forward(*c[:3], stride=c.stride, padding=c.padding, dilation=c.dilation, groups=c.groups)
+        if c_local is not None:
+            found["local_conv"], _ = conv2d.forward(c_local.x, c_local.weight, c_local.bias, padding=1, groups=self.dim)
         return found
 
     def _by_head(self, tokens: Array) -> Array:

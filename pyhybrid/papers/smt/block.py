@@ -49,8 +49,10 @@ class DWMLP(Module):
     def forward(self, x: Array, size: Pair) -> tuple[Array, Any]:           # type: ignore[override]
         parts, size = self.children, check_tokens("DWMLP", x, size, self.in_features)
         h, c_fc1 = parts["fc1"].forward(x)
-        near, c_conv = parts[self.CONV].forward(to_map(h, size)) if self.dwconv else (None, None)
-        t = h if near is None else h + to_tokens(near)
+        t, c_conv = h, None
+        if self.dwconv:
+            near, c_conv = parts[self.CONV].forward(to_map(h, size))
+            t = h + to_tokens(near)
         a, c_act = gelu.forward(t)
         y, c_fc2 = parts["fc2"].forward(a)
         return y, (c_fc1, c_conv, c_act, c_fc2, size)
@@ -59,10 +61,12 @@ class DWMLP(Module):
         parts, (c_fc1, c_conv, c_act, c_fc2, size) = self.children, cache
         da, of_fc2 = parts["fc2"].backward(dy, c_fc2)
         dt = gelu.backward(da, c_act).x
-        dnear, of_conv = parts[self.CONV].backward(to_map(dt, size), c_conv) if self.dwconv else (None, {})
-        dh = dt if dnear is None else dt + to_tokens(dnear)
+        dh, grads = dt, prefixed("fc2", of_fc2)
+        if self.dwconv:
+            from_near, own = parts[self.CONV].backward(to_map(dt, size), c_conv)
+            dh, grads = dt + to_tokens(from_near), grads | prefixed(self.CONV, own)
         dx, of_fc1 = parts["fc1"].backward(dh, c_fc1)
-        return dx, prefixed("fc2", of_fc2) | prefixed(self.CONV, of_conv) | prefixed("fc1", of_fc1)
+        return dx, grads | prefixed("fc1", of_fc1)
 
 
 @dataclass(eq=False)
