@@ -9,7 +9,7 @@ from nn.judge import judge, randomise
 
 from pyhybrid import check, cli
 from pyhybrid.errors import ConstraintError
-from pyhybrid.nn import StateDictError, summarize
+from pyhybrid.nn import LayerNorm, StateDictError, summarize
 from pyhybrid.papers import VARIANTS, build, find
 from pyhybrid.papers.smt import (
     CARD,
@@ -85,8 +85,7 @@ LAYERS = [
     (Stem(3, 5, padding=1), (2, 3, 11, 8), ()),
     (PatchEmbed(3, 4), (2, 3, 5, 6), ()),
     (PatchEmbed(2, 3, 5, 3, padding=0), (2, 2, 9, 6), ()),
-    (Stage(3, PatchEmbed(3, 4), 4, ("sam", "msa", "sam"), ca_num_heads=2, sa_num_heads=2, mlp_ratio=1), (2, 3, 6, 7), ()),
-    (tiny(), (2, 3, 17, 12), ()),
+    (Stage(3, PatchEmbed(3, 4), 4, ("msa", "sam"), ca_num_heads=2, sa_num_heads=2, mlp_ratio=1), (2, 3, 6, 7), ()),
     (two_stages(("S", "MS"), use_layerscale=True, layerscale_value=0.3, head_conv=7, in_channels=2), (2, 2, 9, 13), ()),
 ]  # fmt: skip
 
@@ -95,6 +94,26 @@ LAYERS = [
 @pytest.mark.parametrize(("layer", "shape", "arguments"), LAYERS, ids=[f"{n}-{type(row[0]).__name__}" for n, row in enumerate(LAYERS)])
 def test_gradients(layer, shape, arguments, training, rng):
     judge(randomise(layer, rng), rng.standard_normal(shape), *arguments, rng=rng, training=training)
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_gradient_of_a_whole_network(training, rng):
+    """Four stages, all parameters and the image moved at once along random directions."""
+    model = randomise(tiny(use_layerscale=True, head_conv=7), rng).train(training)
+    x, dy, start = rng.standard_normal((2, 3, 24, 17)), rng.standard_normal((2, 3)), model.state_dict()
+    dx, grads = model.backward(dy, model.forward(x)[1])
+    assert set(grads) == set(model.named_params())
+    for _ in range(3):
+        u, moves = rng.standard_normal(x.shape), {name: rng.standard_normal(grad.shape) for name, grad in grads.items()}
+
+        def along(t, u=u, moves=moves):
+            model.load_state_dict(start | {name: start[name] + t * move for name, move in moves.items()})
+            return float((model.forward(x + t * u)[0] * dy).sum())
+
+        h = 2.0**-20
+        slope = (8 * (along(h) - along(-h)) - (along(2 * h) - along(-2 * h))) / (12 * h)
+        products = [dx * u, *(grads[name] * move for name, move in moves.items())]
+        assert abs(slope - sum(p.sum() for p in products)) <= 1e-7 * sum(np.abs(p).sum() for p in products)
 
 
 # Parameters, entries of the state, numbers in buffers; multiply-adds (billions) with weights and in all, by image size.
@@ -176,6 +195,7 @@ def test_p4_closed_forms_of_the_parts():
         assert (found.params, found.macs.weights, found.macs.products) == (4 * C * C + 14 * C, 12 * (4 * C * C + 9 * C), 12 * 2 * 12 * C)
         found = summarize_tokens(DWMLP(C, 4 * C, seed=None), C, (3, 4))
         assert (found.params, found.macs.weights) == (8 * C * C + 45 * C, 12 * (8 * C * C + 36 * C))
+        assert costs.perceptron(C, 4) == (found.params, found.macs.weights // 12, 0)
 
 
 def summarize_tokens(layer, channels, size):
@@ -219,6 +239,16 @@ def test_the_configurations():
         assert (model.use_layerscale, model.layerscale_value, model.mix) == (wide, 1e-4, "alternate")
         size = (224, 224)
         assert [size := stage.grid(size) for stage in model.stages] == [(224 // s,) * 2 for s in (4, 8, 16, 32)]
+
+
+def test_epsilon_of_the_norms():
+    """1e-6 in blocks and after stages, 1e-5 in stem, patch embeddings and batch norms."""
+    for model in (tiny(), tiny(norm_eps=1e-3, embed_norm_eps=1e-4)):
+        for name, layer in model.named_modules():
+            if isinstance(layer, LayerNorm):
+                assert layer.eps == (model.embed_norm_eps if name.startswith("patch_embed") else model.norm_eps)
+    assert (tiny().norm_eps, tiny().embed_norm_eps) == (SMTBlock(4).norm_eps, Stem(4).norm_eps) == (1e-6, 1e-5)
+    assert PatchEmbed(3, 4).norm_eps == tiny().stages[0].embed.children["conv.1"].eps == Aggregation(4, 2).bn_eps == 1e-5
 
 
 def test_attention_in_the_first_stage_has_a_quadratic_cost():
@@ -368,8 +398,21 @@ def test_composed_and_compiled_aggregation_agree(rng, backend):
             check.assert_close(parts.state_dict()[name].astype(float), value.astype(float), name)
 
 
+def test_scale_of_the_scores(rng):
+    """qk_scale = s is the default with queries multiplied by s·√d; 0 is the default."""
+    x, layers = rng.standard_normal((2, 6, 6)), [MultiHeadAttention(6, 2, qk_scale=scale) for scale in (None, 0.4, 0)]
+    state = randomise(layers[0], rng).state_dict()
+    for layer in layers[1:]:
+        layer.load_state_dict(state)
+    plain, scaled, zero = (layer.forward(x, (2, 3))[0] for layer in layers)
+    layers[0].load_state_dict({name: value * (0.4 * 3**0.5 if name.startswith("q.") else 1) for name, value in state.items()})
+    check.assert_close(scaled, layers[0].forward(x, (2, 3))[0], "qk_scale")
+    assert np.array_equal(zero, plain) and not np.allclose(scaled, plain)
+
+
 def test_running_statistics_move_in_training_only(rng):
-    layer = randomise(sam(4, 2), rng)
+    layer, slow = randomise(sam(4, 2), rng), sam(4, 2, bn_momentum=0.01)
+    slow.load_state_dict(layer.state_dict())
     x, start = rng.standard_normal((2, 12, 4)), layer.state_dict()
     layer.forward(x, (3, 4))
     assert all(np.array_equal(start[name], value) for name, value in layer.state_dict().items())
@@ -379,6 +422,8 @@ def test_running_statistics_move_in_training_only(rng):
     np.testing.assert_allclose(after["bn.running_mean"], 0.9 * start["bn.running_mean"] + 0.1 * e.mean(1), rtol=1e-12)
     np.testing.assert_allclose(after["bn.running_var"], 0.9 * start["bn.running_var"] + 0.1 * e.var(1, ddof=1), rtol=1e-12)
     assert after["bn.num_batches_tracked"] == start["bn.num_batches_tracked"] + 1
+    slow.train().forward(x, (3, 4))
+    np.testing.assert_allclose(slow.state_dict()["bn.running_mean"], 0.99 * start["bn.running_mean"] + 0.01 * e.mean(1), rtol=1e-12)
     with pytest.raises(ConstraintError, match="C6"):
         layer.forward(x[:1, :1], (1, 1))
 
