@@ -1,5 +1,6 @@
 """The compiled kernels. The operators of `pyhybrid.ops` call them through the seam; arrays are C-contiguous float32 or float64."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,8 @@ __all__ = [
     "deform_conv2d_forward",
     "depthwise_separable_conv_backward",
     "depthwise_separable_conv_forward",
+    "drop_path_backward",
+    "drop_path_forward",
     "elu_plus_one_backward",
     "elu_plus_one_forward",
     "erf_backward",
@@ -63,6 +66,8 @@ __all__ = [
     "interleave_forward",
     "layer_norm_backward",
     "layer_norm_forward",
+    "layer_scale_backward",
+    "layer_scale_forward",
     "linear_attention_backward",
     "linear_attention_forward",
     "linear_backward",
@@ -73,6 +78,10 @@ __all__ = [
     "local_relative_attention_forward",
     "max_pool2d_backward",
     "max_pool2d_forward",
+    "mixed_conv_backward",
+    "mixed_conv_forward",
+    "modulation_backward",
+    "modulation_forward",
     "pointwise_conv_backward",
     "pointwise_conv_forward",
     "positional_term_backward",
@@ -80,6 +89,8 @@ __all__ = [
     "read_rate",
     "reflection_pad_backward",
     "reflection_pad_forward",
+    "regroup_backward",
+    "regroup_forward",
     "relative_attention_backward",
     "relative_attention_forward",
     "relative_bias_backward",
@@ -92,6 +103,8 @@ __all__ = [
     "resize_nearest_forward",
     "roll_backward",
     "roll_forward",
+    "scale_aware_aggregation_backward",
+    "scale_aware_aggregation_forward",
     "set_simd",
     "set_threads",
     "shift_backward",
@@ -505,3 +518,42 @@ def gn_conv_backward(
     filtered: _Array,
     u: _Array,
 ) -> tuple[_Array | None, ...]: ...
+def drop_path_forward(x: _Array, mask: _Array, rate: float) -> tuple[_Array, ...]: ...
+def drop_path_backward(dy: _Array, x: _Array, mask: _Array, rate: float) -> tuple[_Array, ...]: ...
+def layer_scale_forward(x: _Array, gamma: _Array, axis: int) -> tuple[_Array, ...]: ...
+def layer_scale_backward(dy: _Array, x: _Array, gamma: _Array, axis: int) -> tuple[_Array, ...]: ...
+def mixed_conv_forward(x: _Array, weight: _Array, bias: _Array | None, kernel_sizes: Sequence[int]) -> tuple[_Array, ...]: ...
+def mixed_conv_backward(
+    dy: _Array, x: _Array, weight: _Array, bias: _Array | None, kernel_sizes: Sequence[int]
+) -> tuple[_Array | None, ...]: ...
+def modulation_forward(v: _Array, modulator: _Array) -> tuple[_Array, ...]: ...
+def modulation_backward(dy: _Array, v: _Array, modulator: _Array) -> tuple[_Array, ...]: ...
+def regroup_forward(x: _Array, heads: int, axis: int, inverse: bool) -> tuple[_Array, ...]: ...
+def regroup_backward(dy: _Array, x: _Array, heads: int, axis: int, inverse: bool) -> tuple[_Array, ...]: ...
+def scale_aware_aggregation_forward(
+    x: _Array,
+    proj0_weight: _Array,
+    proj0_bias: _Array,
+    bn_weight: _Array,
+    bn_bias: _Array,
+    proj1_weight: _Array,
+    proj1_bias: _Array,
+    bn_running_mean: _Array | None,
+    bn_running_var: _Array | None,
+    eps: float,
+) -> tuple[_Array, ...]: ...
+def scale_aware_aggregation_backward(
+    dy: _Array,
+    x: _Array,
+    proj0_weight: _Array,
+    proj0_bias: _Array,
+    bn_weight: _Array,
+    bn_bias: _Array,
+    proj1_weight: _Array,
+    proj1_bias: _Array,
+    bn_running_mean: _Array | None,
+    bn_running_var: _Array | None,
+    eps: float,
+    mean: _Array,
+    var: _Array,
+) -> list[_Array | None]: ...

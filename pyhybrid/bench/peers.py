@@ -285,6 +285,36 @@ def _acmix(attention: Callable[..., Any]) -> Callable[..., Any]:
     return formula
 
 
+def _mixed_conv(t: dict[str, Any], work: Work) -> Any:
+    """Each head's channels by themselves, as in the official code."""
+    import torch
+    import torch.nn.functional as F
+
+    M, sizes = len(t["weight"]), (3, 5, 7, 9)
+    weights = [w.reshape(M, 1, k, k) for w, k in zip(t["weight"].split([k * k for k in sizes], 1), sizes, strict=True)]
+    heads = zip(t["x"].split(M, 1), weights, t["bias"].split(M), sizes, strict=True)
+    return torch.cat([F.conv2d(x, w, b, padding=k // 2, groups=M) for x, w, b, k in heads], 1)
+
+
+def _regroup(t: dict[str, Any], work: Work) -> Any:
+    N, heads = len(t["x"]), work.config["heads"]
+    return t["x"].view(N, heads, -1).transpose(1, 2).reshape(N, -1)
+
+
+def _scale_aware_aggregation(t: dict[str, Any], work: Work) -> Any:
+    import torch.nn.functional as F
+
+    (N, C, H, W), M = t["x"].shape, t["x"].shape[1] // 4
+    p = t["x"].view(N, 4, M, H, W).transpose(1, 2).reshape(N, C, H, W)
+    e = F.conv2d(p, t["proj0_weight"], t["proj0_bias"], groups=M)
+    u = F.batch_norm(e, None, None, t["bn_weight"], t["bn_bias"], training=True)
+    return F.conv2d(F.gelu(u), t["proj1_weight"], t["proj1_bias"])
+
+
+def _modulation(t: dict[str, Any], work: Work) -> Any:
+    return t["v"] * t["modulator"].flatten(2).transpose(1, 2)
+
+
 FORMULAS: dict[str, dict[str, Callable[..., Any]]] = {
     "conv2d": {"torch": _conv2d, "torch channels-last": _conv2d_channels_last},
     "pointwise_conv": {"torch": _pointwise},
@@ -304,6 +334,10 @@ FORMULAS: dict[str, dict[str, Callable[..., Any]]] = {
     "gate_chain": {"torch": _gate_chain},
     "gn_conv": {"torch": _gn_conv, "torch channels last": _gn_conv_channels_last},
     "global_filter": {"torch.fft": _global_filter},
+    "mixed_conv": {"torch": _mixed_conv},
+    "regroup": {"torch": _regroup},
+    "scale_aware_aggregation": {"torch": _scale_aware_aggregation},
+    "modulation": {"torch": _modulation},
     "conv_path": {"torch": _conv_path},
     "acmix": {"torch": _acmix(_attention_taps), "torch unfold": _acmix(_attention_unfold)},
     **BLOCKS,

@@ -180,6 +180,29 @@ def _squeeze_excite(name: str, size: str, N: int, C: int, H: int) -> Work:
     return Work(name, "squeeze_excite", size, arrays, {}, 2 * N * C * C, 4 * N * C * C)
 
 
+def _mixed_conv(name: str, size: str, N: int, C: int, H: int) -> Work:
+    """Four heads with kernels of 3, 5, 7 and 9, as in SMT."""
+    macs = N * C * H * H * 41
+    return Work(name, "mixed_conv", size, draw(x=(N, C, H, H), weight=(C // 4, 164), bias=(C,)), {}, macs, 2 * macs)
+
+
+def _regroup(name: str, size: str, N: int, C: int, H: int) -> Work:
+    """Tokens to a map, which is the same permutation on another axis."""
+    return Work(name, "regroup", size, draw(x=(N, H * H * C)), {"heads": H * H}, 0, 0)
+
+
+def _scale_aware_aggregation(name: str, size: str, N: int, C: int, H: int) -> Work:
+    """In training, with four heads and twice the channels inside, as in SMT."""
+    arrays = draw(x=(N, C, H, H), proj0_weight=(2 * C, 4, 1, 1), proj0_bias=(2 * C,), bn_weight=(2 * C,), bn_bias=(2 * C,),
+                  proj1_weight=(C, 2 * C, 1, 1), proj1_bias=(C,))
+    macs = N * H * H * 2 * C * (C + 4)
+    return Work(name, "scale_aware_aggregation", size, arrays, {}, macs, 2 * macs)
+
+
+def _modulation(name: str, size: str, N: int, C: int, H: int) -> Work:
+    return Work(name, "modulation", size, draw(v=(N, H * H, C), modulator=(N, C, H, H)), {}, 0, 0)
+
+
 def _aggregation(name: str, size: str, N: int, C: int, H: int) -> Work:
     """Eight channels share a weight."""
     arrays = draw(weight=(N, C // 8, WINDOW**2, H, H), v=(N, C, H, H))
@@ -291,6 +314,10 @@ WORKS: dict[str, Callable[..., Work]] = {
     "gate_chain": _gate_chain,
     "gn_conv": _gn_conv,
     "global_filter": _global_filter,
+    "mixed_conv": _mixed_conv,
+    "regroup": _regroup,
+    "scale_aware_aggregation": _scale_aware_aggregation,
+    "modulation": _modulation,
     "conv_path": _conv_path,
     "acmix": _acmix,
     "mbconv": _mbconv,

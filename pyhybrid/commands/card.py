@@ -10,7 +10,7 @@ import textwrap
 from pyhybrid.commands import console
 
 HELP = "one paper: equation -> function, names, paper against code"
-PAPERS = ("acmix", "coatnet", "das", "hornet")
+PAPERS = ("acmix", "coatnet", "das", "hornet", "smt")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

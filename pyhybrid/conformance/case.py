@@ -185,18 +185,18 @@ class Case:
         return self.named("param")
 
     def check_complete(self, outputs: Iterable[str], aux: Iterable[str], buffers: Iterable[str] = (), state: Iterable[str] = (),
-                       fixed: Iterable[str] = ()) -> None:
+                       fixed: Iterable[str] = (), constants: Iterable[str] = ()) -> None:
         """Raise `NotUnderstood`, listing everything, unless the file holds what was asked for and what is computed.
 
-        `buffers` are those of `param.*` that have no gradient, `state` the ones of them that the forward replaced, `fixed` the outputs
-        that have none.
+        `buffers` are those of `param.*` that have no gradient, `constants` those of `input.*`, `state` the buffers that the forward
+        replaced, `fixed` the outputs that have none.
         """
         inputs = [name for name in self.arrays if name.startswith(("input.", "param."))]
         expected = {f"output.{name}" for name in outputs}
         known = expected | {f"{kind}.{name}" for kind in ("aux", "inter") for name in aux} | set(inputs)
         known |= {f"{kind}.{name}" for kind in _STATE for name in state}
         if self.named("cotangent"):      # then every gradient must be there; without cotangents there is none
-            still = {f"param.{name}" for name in buffers}
+            still = {f"param.{name}" for name in buffers} | {f"input.{name}" for name in constants}
             expected |= {f"cotangent.{name}" for name in outputs if name not in fixed}
             expected |= {f"grad.{name}" for name in inputs if name not in still}
             known |= expected
@@ -241,6 +241,7 @@ class Replayed(NamedTuple):
     buffers: frozenset[str] = frozenset()     # parameters without a gradient, such as running statistics
     state: dict[str, Array] = {}  # noqa: RUF012 (never written to); the buffers that the forward replaced
     fixed: frozenset[str] = frozenset()       # outputs without a cotangent: whole numbers, such as an index table
+    constants: frozenset[str] = frozenset()   # inputs without a gradient, such as the factors of stochastic depth
 
 
 def load(path: Path) -> tuple[Any, dict[str, Array]]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from pyhybrid import backend as backends
-from pyhybrid.conformance import acmix, coatnet, das, hornet
+from pyhybrid.conformance import acmix, coatnet, das, hornet, smt
 from pyhybrid.conformance.case import Case, NotUnderstood, Replayed, Unreadable, load
 from pyhybrid.conformance.compare import Comparison, compare, dyadic, magnitude, tolerance
 from pyhybrid.conformance.report import Report, Row
@@ -28,6 +28,7 @@ SYSTEMS: dict[str, Mapping[str, Replay]] = {
     "coatnet": coatnet.OPERATORS,
     "das": das.OPERATORS,
     "hornet": hornet.OPERATORS,
+    "smt": smt.OPERATORS,
 }
 
 
@@ -129,7 +130,8 @@ def _understand(case: Case) -> Replayed:
         replayed = SYSTEMS[holders[0]][case.operator](case)
     except (TypeError, ValueError) as refused:      # a constraint of the operator, or parameter names of the layer
         raise NotUnderstood(str(refused)) from refused
-    case.check_complete(replayed.outputs, replayed.aux, replayed.buffers, replayed.state, replayed.fixed)
+    case.check_complete(replayed.outputs, replayed.aux, replayed.buffers, replayed.state, replayed.fixed,
+                        replayed.constants)
     if case.named("cotangent") and replayed.backward is None:
         raise NotUnderstood(f"cotangents for {case.operator}, which has no inputs")
     return replayed

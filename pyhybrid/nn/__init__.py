@@ -10,9 +10,10 @@ from pyhybrid.nn.module import Module, StateDictError
 from pyhybrid.nn.normalisation import GroupNorm, InstanceNorm2d
 from pyhybrid.nn.residual import Residual
 from pyhybrid.nn.summary import Summary, summarize
+from pyhybrid.nn.tokens import to_map, to_tokens
 
 __all__ = [
     "BatchNorm2d", "Conv2d", "DeformConv2d", "DropPath", "GroupNorm", "InstanceNorm2d", "LayerNorm", "Linear", "Module", "Operator",
     "ReLU6", "Residual", "Seed", "Sequential", "StateDictError", "Summary", "chain_backward", "chain_forward", "init", "prefixed",
-    "summarize",
+    "summarize", "to_map", "to_tokens",
 ]

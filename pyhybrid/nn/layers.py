@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import KW_ONLY, dataclass
+from importlib import import_module
 from math import prod
 from types import ModuleType
 from typing import Any
@@ -13,7 +14,7 @@ from pyhybrid.errors import ConstraintError
 from pyhybrid.nn import init
 from pyhybrid.nn.init import Seed
 from pyhybrid.nn.module import Module
-from pyhybrid.ops import batch_norm, conv2d, layer_norm, linear, pointwise_conv
+from pyhybrid.ops import batch_norm, conv2d, drop_path, layer_norm, linear, pointwise_conv
 from pyhybrid.ops._sizes import pair
 
 __all__ = ["BatchNorm2d", "Conv2d", "DropPath", "LayerNorm", "Linear", "Operator"]
@@ -35,6 +36,13 @@ class Operator(Module):
 
     def backward(self, dy: Array, cache: Any) -> tuple[Array, Grads]:
         return self.operator.backward(dy, cache).x, {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A module cannot be copied, so that a copy of the layer finds it again by its name."""
+        return vars(self) | {"operator": self.operator.__name__}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state | {"operator": import_module(state["operator"])})
 
 
 @dataclass(eq=False)
@@ -174,15 +182,14 @@ class DropPath(Module):
             raise ConstraintError(f"DropPath: rate must be at least 0 and below 1; got {self.rate!r}")
         self._random = init.generator(self.seed) or np.random.default_rng(0)
 
-    def forward(self, x: Array, scale: Array | None = None) -> tuple[Array, Array | None]:
-        if scale is None and self.training and self.rate > 0:
-            scale = (self._random.random(len(x)) >= self.rate) / (1 - self.rate)
-        if scale is None:
+    def forward(self, x: Array, scale: Array | None = None) -> tuple[Array, drop_path.Cache | None]:
+        if scale is None and (not self.training or self.rate == 0):
             return x, None
+        if scale is None:
+            return drop_path.forward(x, (self._random.random(len(x)) >= self.rate).astype(x.dtype), rate=self.rate)
         if scale.shape != x.shape[:1]:
             raise ConstraintError(f"DropPath: scale must hold one factor per sample, {x.shape[:1]}; got shape {scale.shape}")
-        factors = scale.astype(x.dtype).reshape(-1, *[1] * (x.ndim - 1))
-        return factors * x, factors
+        return drop_path.forward(x, scale.astype(x.dtype))
 
-    def backward(self, dy: Array, cache: Array | None) -> tuple[Array, Grads]:
-        return (dy if cache is None else cache * dy), {}
+    def backward(self, dy: Array, cache: drop_path.Cache | None) -> tuple[Array, Grads]:
+        return (dy if cache is None else drop_path.backward(dy, cache).x), {}

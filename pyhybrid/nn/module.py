@@ -36,13 +36,15 @@ class StateDictError(ValueError):
 class Module:
     """A layer: `params` (learnt), `buffers` (kept, not learnt) and `children`, each under its official name.
 
-    A layer that runs one operator for a whole block may hold dotted names itself ("conv1.weight") instead of children.
+    A layer that runs one operator for a whole block may hold dotted names itself ("conv1.weight") instead of children. Where the official
+    code has no module for a child, the child's name is `inline`: its arrays are named as if they were the parent's.
     """
 
     params: dict[str, Array] = field(init=False, repr=False, default_factory=dict)
     buffers: dict[str, Array] = field(init=False, repr=False, default_factory=dict)
     children: dict[str, Module] = field(init=False, repr=False, default_factory=dict)
     training: bool = field(init=False, repr=False, default=False)       # set by train() and eval()
+    inline: set[str] = field(init=False, repr=False, default_factory=set)     # children without a name of their own in the state dict
 
     FIXED: ClassVar[tuple[str, ...]] = ()       # buffers that follow from the configuration: loading may confirm them, not change them
 
@@ -64,11 +66,15 @@ class Module:
         """Running statistics, nothing dropped: `train(False)`. A new layer is in this mode."""
         return self.train(False)
 
-    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
-        """The layer itself and everything below it, by dotted name; a parent comes before its children."""
+    def named_modules(self, prefix: str = "", inside: str | None = None) -> Iterator[tuple[str, Module]]:
+        """The layer itself and everything below it, by dotted name; a parent comes before its children.
+
+        `inside` is what the names below begin with, if not `prefix`: below an inline child they are those of the state dict.
+        """
         yield prefix, self
+        start = prefix if inside is None else inside
         for name, child in self.children.items():
-            yield from child.named_modules(f"{prefix}.{name}" if prefix else name)
+            yield from child.named_modules(f"{start}.{name}" if start else name, start if name in self.inline else None)
 
     def named_params(self) -> dict[str, Array]:
         """The learnt arrays themselves (not copies) by dotted name, children after the layer's own."""
@@ -105,7 +111,7 @@ class Module:
         for store in (getattr(self, kind) for kind in kinds):
             yield from ((prefix + key, store, key, key in self.FIXED) for key in store)
         for name, child in self.children.items():
-            yield from child._slots(kinds, f"{prefix}{name}.")
+            yield from child._slots(kinds, prefix if name in self.inline else f"{prefix}{name}.")
 
 
 def _unfit(name: str, value: Array, current: Array, fixed: bool) -> str:

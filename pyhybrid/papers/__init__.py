@@ -18,10 +18,11 @@ from pyhybrid.papers.acmix import variants as _acmix
 from pyhybrid.papers.coatnet import variants as _coatnet
 from pyhybrid.papers.das import variants as _das
 from pyhybrid.papers.hornet import variants as _hornet
+from pyhybrid.papers.smt import variants as _smt
 
 __all__ = ["VARIANTS", "Card", "Difference", "Equation", "Published", "Variant", "build", "find", "variant"]
 
-VARIANTS: dict[str, Variant] = {**_acmix.VARIANTS, **_coatnet.VARIANTS, **_das.VARIANTS, **_hornet.VARIANTS}
+VARIANTS: dict[str, Variant] = {**_acmix.VARIANTS, **_coatnet.VARIANTS, **_das.VARIANTS, **_hornet.VARIANTS, **_smt.VARIANTS}
 
 
 def build(name: str, *, image_size: int | None = None, num_classes: int = 1000, dtype: Any = np.float32, seed: Seed = 0,

@@ -16,3 +16,4 @@ from naive.das import *  # noqa: F403
 from naive.hornet import *  # noqa: F403
 from naive.normalisation import *  # noqa: F403
 from naive.pooling import *  # noqa: F403
+from naive.smt import *  # noqa: F403

@@ -1,5 +1,7 @@
 """Layers: gradients, modes, names and refusals."""
 
+import copy
+
 import numpy as np
 import pytest
 from nn.judge import judge, randomise
@@ -104,3 +106,12 @@ def test_starting_values(rng):
         Linear(2, 2, dtype=np.float16)
     with pytest.raises(ConstraintError, match="groups"):
         Conv2d(3, 4, 3, groups=2)
+
+
+def test_layers_can_be_copied(rng):
+    """The operator of a layer is a module of Python, which cannot be copied itself: the copy finds it by name."""
+    net = Sequential({"0": Conv2d(3, 4, 3), "1": Operator(max_pool2d, kernel_size=2), "2": Operator(gelu)})
+    x, twin = rng.standard_normal((1, 3, 8, 8)), copy.deepcopy(net)
+    assert np.array_equal(net.forward(x)[0], twin.forward(x)[0])
+    twin.named_params()["0.weight"][...] = 0
+    assert not np.array_equal(net.forward(x)[0], twin.forward(x)[0])

@@ -106,3 +106,22 @@ def test_base_has_no_passes():
         Scale(1).forward(np.ones(1))
     with pytest.raises(NotImplementedError, match="Scale"):
         Scale(1).backward(np.ones(1), None)
+
+
+def test_an_inline_child_lends_its_arrays_to_the_parent():
+    """Named as if they were the parent's, in the state and in the list of modules; the child itself keeps its name in that list."""
+    outer, inner = Pair(), Pair()
+    inner.params["own"] = inner.params.pop("rate")
+    inner.children = {"third": inner.children["first"]}
+    outer.children["group"] = inner
+    outer.inline.add("group")
+    assert {"own", "third.weight", "third.num_batches_tracked"} <= set(outer.state_dict()) and "group.own" not in outer.state_dict()
+    assert [name for name, _ in outer.named_modules()] == ["", "first", "second", "group", "third"]
+    state = outer.state_dict() | {"third.weight": np.full(2, 7.0)}
+    outer.load_state_dict(state)
+    assert (inner.children["third"].params["weight"] == 7).all()
+    nested = Pair()
+    nested.children["layer"] = outer
+    assert {"layer.own", "layer.third.weight"} <= set(nested.state_dict())
+    assert "layer.third" in dict(nested.named_modules()) and "layer.group" in dict(nested.named_modules())
+    assert all(module.training for _, module in nested.train().named_modules())

@@ -6,10 +6,10 @@ import inspect
 
 import pytest
 
-from pyhybrid.papers import Card, acmix, coatnet, das, find, hornet
+from pyhybrid.papers import Card, acmix, coatnet, das, find, hornet, smt
 from pyhybrid.papers.acmix import ACmix
 
-CARDS = [acmix.CARD, coatnet.CARD, das.CARD, hornet.CARD]
+CARDS = [acmix.CARD, coatnet.CARD, das.CARD, hornet.CARD, smt.CARD]
 
 
 @pytest.fixture(params=CARDS, ids=lambda card: card.identifier)

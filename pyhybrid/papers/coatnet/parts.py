@@ -11,7 +11,7 @@ from pyhybrid.errors import ConstraintError
 from pyhybrid.nn import Module, Operator, Seed, Sequential, init
 from pyhybrid.ops import avg_pool2d, gelu, linear, max_pool2d, relu, silu, squeeze_excite
 
-__all__ = ["Dense", "LayerScale", "SamePad", "SqueezeExcite", "activation", "choose", "down", "pool", "to_map", "to_tokens"]
+__all__ = ["Dense", "LayerScale", "SamePad", "SqueezeExcite", "activation", "choose", "down", "pool"]
 
 Array = np.ndarray
 Grads = dict[str, Array]
@@ -54,16 +54,6 @@ def pool(owner: str, kind: str, padding: str = "symmetric") -> Module:
 def down(size: Pair, times: int = 1) -> Pair:
     """The map of `size` after halving it, rounded up."""
     return -(-size[0] // 2**times), -(-size[1] // 2**times)
-
-
-def to_tokens(x: Array) -> Array:
-    """Maps (B, C, H, W) as tokens (B, H·W, C), row-major. `to_map` undoes it; each is the other's adjoint."""
-    return np.ascontiguousarray(x.reshape(*x.shape[:2], -1).swapaxes(1, 2))
-
-
-def to_map(tokens: Array, size: Pair) -> Array:
-    """Tokens (B, H·W, C) as maps (B, C, H, W)."""
-    return np.ascontiguousarray(tokens.swapaxes(1, 2)).reshape(len(tokens), tokens.shape[2], *size)
 
 
 @dataclass(eq=False)

@@ -16,6 +16,7 @@ mod conv_decomposition;
 mod conv_path;
 mod deform_conv2d;
 mod depthwise_separable_conv;
+mod drop_path;
 mod elu_plus_one;
 mod erf;
 mod gate_chain;
@@ -29,21 +30,26 @@ mod group_norm;
 mod instance_norm;
 mod interleave;
 mod layer_norm;
+mod layer_scale;
 mod limits;
 mod linear;
 mod linear_attention;
 mod local_attention;
 mod local_relative_attention;
 mod max_pool2d;
+mod mixed_conv;
+mod modulation;
 mod pointwise_conv;
 mod positional_term;
 mod reflection_pad;
+mod regroup;
 mod relative_attention;
 mod relative_bias;
 mod relu;
 mod resize_bilinear;
 mod resize_nearest;
 mod roll;
+mod scale_aware_aggregation;
 mod settings;
 mod shift;
 mod shift_conv;
@@ -105,6 +111,8 @@ mod _core {
     #[pymodule_export]
     use super::depthwise_separable_conv::{depthwise_separable_conv_backward, depthwise_separable_conv_forward};
     #[pymodule_export]
+    use super::drop_path::{drop_path_backward, drop_path_forward};
+    #[pymodule_export]
     use super::elu_plus_one::{elu_plus_one_backward, elu_plus_one_forward};
     #[pymodule_export]
     use super::erf::{erf_backward, erf_forward};
@@ -131,6 +139,8 @@ mod _core {
     #[pymodule_export]
     use super::layer_norm::{layer_norm_backward, layer_norm_forward};
     #[pymodule_export]
+    use super::layer_scale::{layer_scale_backward, layer_scale_forward};
+    #[pymodule_export]
     use super::limits::{fma_rate, read_rate};
     #[pymodule_export]
     use super::linear::{linear_backward, linear_forward};
@@ -143,11 +153,17 @@ mod _core {
     #[pymodule_export]
     use super::max_pool2d::{max_pool2d_backward, max_pool2d_forward};
     #[pymodule_export]
+    use super::mixed_conv::{mixed_conv_backward, mixed_conv_forward};
+    #[pymodule_export]
+    use super::modulation::{modulation_backward, modulation_forward};
+    #[pymodule_export]
     use super::pointwise_conv::{pointwise_conv_backward, pointwise_conv_forward};
     #[pymodule_export]
     use super::positional_term::{positional_term_backward, positional_term_forward};
     #[pymodule_export]
     use super::reflection_pad::{reflection_pad_backward, reflection_pad_forward};
+    #[pymodule_export]
+    use super::regroup::{regroup_backward, regroup_forward};
     #[pymodule_export]
     use super::relative_attention::{relative_attention_backward, relative_attention_forward};
     #[pymodule_export]
@@ -160,6 +176,8 @@ mod _core {
     use super::resize_nearest::{resize_nearest_backward, resize_nearest_forward};
     #[pymodule_export]
     use super::roll::{roll_backward, roll_forward};
+    #[pymodule_export]
+    use super::scale_aware_aggregation::{scale_aware_aggregation_backward, scale_aware_aggregation_forward};
     #[pymodule_export]
     use super::settings::{cpu_count, get_simd, get_threads, set_simd, set_threads, simd_levels};
     #[pymodule_export]

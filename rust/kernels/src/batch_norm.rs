@@ -50,6 +50,11 @@ impl Dims {
         Ok(Dims { images: *images, channels: *channels, inner, training, eps })
     }
 
+    /// The same sizes with statistics that are given.
+    pub(crate) fn fixed(&self) -> Dims {
+        Dims { training: false, ..*self }
+    }
+
     fn len(&self) -> usize {
         self.images * self.channels * self.inner
     }

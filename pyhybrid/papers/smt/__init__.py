@@ -1,0 +1,88 @@
+"""SMT, the Scale-Aware Modulation Transformer: convolutions of several sizes make a modulator, and the value is multiplied by it.
+
+Shallow stages modulate, which costs the same for every pixel; deep stages attend, which costs as much as there are pixels; between them
+the two alternate. `CARD` says which function computes which equation, and where paper, official code and a common listing differ.
+"""
+
+from pyhybrid.papers._card import Card, Equation
+from pyhybrid.papers.smt._differences import DIFFERENCES
+from pyhybrid.papers.smt.attention import MultiHeadAttention
+from pyhybrid.papers.smt.block import DWMLP, SMTBlock
+from pyhybrid.papers.smt.embed import PatchEmbed, Stem
+from pyhybrid.papers.smt.equations import ComposedAggregation
+from pyhybrid.papers.smt.model import SMT, Stage, official_names
+from pyhybrid.papers.smt.modulation import Aggregation, MixedConv, ScaleAwareModulation
+from pyhybrid.papers.smt.schedule import STRATEGIES, block_kinds
+
+__all__ = [
+    "CARD",
+    "DWMLP",
+    "SMT",
+    "STRATEGIES",
+    "Aggregation",
+    "ComposedAggregation",
+    "MixedConv",
+    "MultiHeadAttention",
+    "PatchEmbed",
+    "SMTBlock",
+    "ScaleAwareModulation",
+    "Stage",
+    "Stem",
+    "block_kinds",
+    "official_names",
+]
+
+
+def _ops(*names: str) -> tuple[str, ...]:
+    return tuple(f"pyhybrid.ops.{name}" for name in names)
+
+
+def _smt(*names: str) -> tuple[str, ...]:
+    return tuple(f"pyhybrid.papers.smt.{name}" for name in names)
+
+
+CARD = Card(
+    title="Scale-Aware Modulation Meet Transformer",
+    identifier="arXiv 2307.08579",
+    venue="ICCV 2023",
+    code="github.com/AFeng-x/SMT",
+    layer="pyhybrid.papers.smt.ScaleAwareModulation",
+    # Only the number (1) is certain; the later ones follow the order of the text, so quote operators by name.
+    equations=(
+        Equation("(1)", "MHMC: the channels are cut into heads, head t filtered depthwise by a kernel of size 2t + 3",
+                 (*_ops("mixed_conv.forward"), *_smt("MixedConv"))),
+        Equation("(2)", "SAA: the groups are mixed, Mod = W_inter([G_1, ..., G_M])",
+                 (*_ops("scale_aware_aggregation.forward"), *_smt("Aggregation", "ComposedAggregation"))),
+        Equation("(3)", "within group i the heads are mixed, G_i = W_intra([H_1^i, ..., H_N^i])",
+                 _ops("scale_aware_aggregation.forward", "scale_aware_aggregation.expanded")),
+        Equation("(4)", "group i holds map i of every head", _ops("regroup.forward")),
+        Equation("(5)", "Z = Mod * V", _ops("modulation.forward")),
+        Equation("(6)", "V = W_v X, Mod = SAA(MHMC(W_s X))", _smt("ScaleAwareModulation")),
+        Equation("EHN", "the Evolutionary Hybrid Network: which blocks modulate and which attend", _smt("block_kinds", "Stage")),
+        Equation("table of models", "T, S, B and L", (*_smt("SMT"), "pyhybrid.papers.build")),
+        Equation("code", "attention over all tokens, and a convolution of the values",
+                 (*_ops("attention.forward", "conv2d.forward"), *_smt("MultiHeadAttention"))),
+        Equation("code", "the perceptron with a depthwise convolution", (*_ops("gelu.forward"), *_smt("DWMLP"))),
+        Equation("code", "the block: layer norm, layer scale, stochastic depth",
+                 (*_ops("layer_norm.forward", "layer_scale.forward", "drop_path.forward"), *_smt("SMTBlock"))),
+        Equation("code", "stem and overlapping patch embedding",
+                 (*_ops("batch_norm.forward", "relu.forward", "linear.forward"), *_smt("Stem", "PatchEmbed"))),
+        Equation("not in the paper", "what the parts cost, in closed form",
+                 ("pyhybrid.papers.smt.costs.network", "pyhybrid.papers.smt.costs.crossover")),
+    ),
+    names=(
+        ("v.weight", "weight of linear", "W_v, (C, C)"),
+        ("s.weight", "weight of linear", "W_s, (C, C)"),
+        ("local_conv_1.weight", "weight of mixed_conv", "kernels of head 1, (C/N, 1, 3, 3); local_conv_2 5x5, ...; see mixed_conv.pack"),
+        ("proj0.weight", "proj0_weight", "W_intra of all groups, (eC, N, 1, 1)"),
+        ("bn.weight", "bn_weight", "(eC,); with running_mean and running_var"),
+        ("proj1.weight", "proj1_weight", "W_inter, (C, eC, 1, 1)"),
+        ("proj.weight", "weight of linear", "after the product, (C, C)"),
+        ("q.weight", "weight of linear", "attention: (C, C)"),
+        ("kv.weight", "weight of linear", "attention: (2C, C), the keys of all heads first"),
+        ("local_conv.weight", "weight of conv2d", "attention: the kernel on the values, (C, 1, 3, 3)"),
+        ("mlp.dwconv.dwconv.weight", "weight of conv2d", "block: (rC, 1, 3, 3)"),
+        ("gamma_1", "gamma of layer_scale", "block with layer scale: (C,)"),
+    ),
+    differences=DIFFERENCES,
+)

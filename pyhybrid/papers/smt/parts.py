@@ -1,0 +1,76 @@
+"""What SMT's modules share: layers with the official start, and the check that tokens belong to a map."""
+
+from __future__ import annotations
+
+import operator
+from math import prod, sqrt
+from typing import Any
+
+import numpy as np
+
+from pyhybrid.errors import ConstraintError
+from pyhybrid.nn import Conv2d, Linear, Seed, init
+from pyhybrid.ops._sizes import integer, pair
+
+__all__ = ["check_scales", "check_sizes", "check_tokens", "choose", "convolution", "heads_of", "kernel_start", "linear_map"]
+
+Array = np.ndarray
+Pair = tuple[int, int]
+
+
+def choose(owner: str, name: str, value: Any, allowed: Any) -> None:
+    """`ConstraintError` unless the argument is one of those allowed."""
+    if value not in allowed:
+        raise ConstraintError(f"{owner}: {name} must be one of {tuple(allowed)}; got {value!r}")
+
+
+def heads_of(owner: str, name: str, heads: int, channels: int) -> int:
+    """`heads` if they divide the channels; `ConstraintError` names the argument otherwise."""
+    if isinstance(heads, bool) or not hasattr(heads, "__index__") or heads < 1 or channels % heads:
+        raise ConstraintError(f"{owner}: {name} must be at least 1 and divide the {channels} channels; got {heads!r}")
+    return operator.index(heads)
+
+
+def check_sizes(owner: str, **sizes: Any) -> None:
+    """TypeError or ValueError, naming owner and argument, unless all are whole numbers of at least 1."""
+    for name, value in sizes.items():
+        integer(f"{owner}: {name}", value)
+
+
+def check_scales(owner: str, scales: Any, expected: int, what: str) -> None:
+    """`ConstraintError` unless there are as many factors of stochastic depth as there should be."""
+    if not isinstance(scales, tuple | list) or len(scales) != expected:
+        came = f"{len(scales)} of them" if isinstance(scales, tuple | list) else repr(type(scales).__name__)
+        raise ConstraintError(f"{owner}: path_scales must be a tuple or list of {expected}, {what}; got {came}")
+
+
+def check_tokens(owner: str, x: Array, size: Any, channels: int) -> Pair:
+    """`size` as (H, W), if x is (B, H·W, channels)."""
+    H, W = pair(f"{owner}: size", size)
+    if x.ndim != 3 or x.shape[1:] != (H * W, channels):
+        raise ConstraintError(f"{owner}: x must be (B, {H}*{W}, {channels}), the tokens of a map of {H} x {W}; got shape {x.shape}")
+    return H, W
+
+
+def linear_map(inputs: int, outputs: int, bias: bool = True, *, dtype: Any, seed: Seed) -> Linear:
+    """A linear map that starts as in the official code: a truncated normal of 0.02, the bias at 0."""
+    layer, rng = Linear(inputs, outputs, bias, dtype=dtype, seed=None), init.generator(seed)
+    layer.params["weight"] = init.truncated_normal(0.02, (outputs, inputs), np.dtype(dtype), rng)
+    if bias:
+        layer.params["bias"] = init.constant(0, (outputs,), np.dtype(dtype), rng)
+    return layer
+
+
+def convolution(inputs: int, outputs: int, kernel_size: int, stride: int = 1, padding: int = 0, groups: int = 1, bias: bool = True, *,
+                dtype: Any, seed: Seed) -> Conv2d:
+    """A convolution that starts as in the official code: `kernel_start`, the bias at 0."""
+    layer, rng = Conv2d(inputs, outputs, kernel_size, stride, padding, groups, bias, dtype=dtype, seed=None), init.generator(seed)
+    layer.params["weight"] = kernel_start(layer.params["weight"].shape, groups, np.dtype(dtype), rng)
+    if bias:
+        layer.params["bias"] = init.constant(0, (outputs,), np.dtype(dtype), rng)
+    return layer
+
+
+def kernel_start(shape: tuple[int, ...], groups: int, dtype: np.dtype, rng: np.random.Generator | None) -> Array:
+    """The official start of a kernel (O, C/groups, kh, kw): normal with variance 2/fan_out, fan_out = kh·kw·O/groups."""
+    return init.normal(sqrt(2 * groups / (shape[0] * prod(shape[2:]))), shape, dtype, rng)

@@ -1,0 +1,318 @@
+//! Multi-head mixed convolution: the channels are cut into heads, and each head is filtered depthwise by kernels of its own size.
+//!
+//! Shapes       x (N, C, H, W), weight (M, Σ k²), bias (C,), kernel_sizes -> y (N, C, H, W), M = C/heads; channel t·M + i is channel i of
+//!              head t; row i of weight holds its taps for all heads, side by side
+//! Forward      (F1) x is padded with ⌊k_t/2⌋ zeros    (F2) y = Σ_pq K_t[i, p, q]·x at the pixel of tap (p, q)    (F3) y += bias
+//! Backward     (B1) dbias = Σ dy    (B2) dK_t[i, p, q] = Σ dy·x at the pixel of tap (p, q)
+//!              (B3) dx padded receives K_t[i, p, q]·dy at the pixel that tap (p, q) read; its border is cut off
+//! Constraints  (C1) x is (N, C, H, W)    (C2) kernel_sizes are odd, at least one    (C3) heads divides C    (C4) weight is (M, Σ k²)
+//!              (C5) bias, if given, is (C,)
+//!
+//! The channels of a head in an image are one piece of memory, on which the depthwise kernels run as they are: a task is such a piece, or
+//! some of its channels. Nothing is split or joined but the small weight.
+
+use std::sync::{Mutex, PoisonError};
+
+use crate::conv2d;
+use crate::error::{Error, require};
+use crate::exec::{Buffer, Exec, zeros};
+use crate::pieces::reserved;
+use crate::planes::{product, require_len};
+use crate::real::Real;
+
+#[derive(Clone, Debug)]
+pub struct Dims {
+    images: usize,
+    channels: usize,
+    size: (usize, usize),
+    /// Channels of a head.
+    each: usize,
+    /// Taps of a channel in all heads.
+    taps: usize,
+    heads: Vec<Head>,
+}
+
+/// One head: its first column of the weight, and the convolution of its channels in one image.
+#[derive(Clone, Copy, Debug)]
+struct Head {
+    first: usize,
+    conv: conv2d::Dims,
+}
+
+impl Head {
+    fn taps(&self) -> usize {
+        self.conv.taps()
+    }
+
+    /// Nanoseconds of one plane, roughly.
+    fn cost(&self) -> usize {
+        (self.taps() / 32 + 1).saturating_mul(self.conv.size.0 * self.conv.size.1)
+    }
+
+    /// The convolution of `channels` of its channels.
+    fn part(&self, channels: usize) -> conv2d::Dims {
+        conv2d::Dims { inputs: channels, outputs: channels, groups: channels, ..self.conv }
+    }
+}
+
+/// Nanoseconds of a task at most, roughly.
+const LONGEST: usize = 2_000_000;
+
+impl Dims {
+    pub fn new(x: &[usize], weight: &[usize], bias: Option<&[usize]>, kernel_sizes: &[usize]) -> Result<Dims, Error> {
+        let &[images, channels, height, width] = x else {
+            return Err(Error::Shape(format!("(C1) x: (N, C, H, W) expected, got shape {x:?}")));
+        };
+        require(!kernel_sizes.is_empty() && kernel_sizes.iter().all(|k| k % 2 == 1), || {
+            format!("(C2) kernel_sizes: odd numbers expected, got {kernel_sizes:?}")
+        })?;
+        require(channels % kernel_sizes.len() == 0, || {
+            format!(
+                "(C3) kernel_sizes: a number of them that divides {channels} channels expected, got {}",
+                kernel_sizes.len()
+            )
+        })?;
+        let each = channels / kernel_sizes.len();
+        let squares = kernel_sizes.iter().try_fold(0usize, |sum, &k| sum.checked_add(k.checked_mul(k)?));
+        let taps = squares.ok_or_else(|| Error::Shape(format!("(C2) kernel_sizes: {kernel_sizes:?} are too large")))?;
+        require(weight == [each, taps], || format!("(C4) weight: ({each}, {taps}) expected, got shape {weight:?}"))?;
+        require(bias.is_none_or(|b| b == [channels]), || {
+            format!("(C5) bias: ({channels},) expected, got shape {bias:?}")
+        })?;
+        product(x)?;
+        product(&[images, each, taps])?;
+        let mut d = Dims { images, channels, size: (height, width), each, taps, heads: reserved(kernel_sizes.len())? };
+        if d.len() > 0 {
+            let mut first = 0;
+            for &k in kernel_sizes {
+                let one = (1, 1);
+                let conv = conv2d::Dims::new(
+                    &[1, each, height, width],
+                    &[each, 1, k, k],
+                    None,
+                    one,
+                    (k / 2, k / 2),
+                    one,
+                    each,
+                )?;
+                d.heads.push(Head { first, conv });
+                first += k * k;
+            }
+        }
+        Ok(d)
+    }
+
+    fn plane(&self) -> usize {
+        self.size.0 * self.size.1
+    }
+
+    fn len(&self) -> usize {
+        self.images * self.channels * self.size.0 * self.size.1
+    }
+
+    fn cost(&self) -> usize {
+        let image = self.heads.iter().fold(0usize, |sum, head| sum.saturating_add(head.cost()));
+        image.saturating_mul(self.images * self.each)
+    }
+
+    fn check<T>(&self, x: &[T], weight: &[T], bias: Option<&[T]>, y: &[T]) -> Result<(), Error> {
+        require_len("x", x, self.len())?;
+        require_len("weight", weight, self.each * self.taps)?;
+        bias.map_or(Ok(()), |bias| require_len("bias", bias, self.channels))?;
+        require_len("y", y, self.len())
+    }
+
+    /// The weight with the channels of a head one after the other, head by head.
+    fn by_head<T: Real>(&self, weight: &[T]) -> Result<Buffer<T>, Error> {
+        let mut ordered = zeros(weight.len())?;
+        for head in &self.heads {
+            let taps = head.taps();
+            let to = ordered[head.first * self.each..].chunks_exact_mut(taps);
+            for (to, from) in to.zip(weight.chunks_exact(self.taps)) {
+                to.copy_from_slice(&from[head.first..head.first + taps]);
+            }
+        }
+        Ok(ordered)
+    }
+
+    /// Calls `work` with some channels of a head, their number, their first channel, where they begin in x, and their part of `y`.
+    fn by_parts<T: Real>(
+        &self,
+        y: &mut [T],
+        exec: &Exec,
+        work: impl Fn(&Head, usize, Place, &mut [T], &Exec) -> Result<(), Error> + Sync,
+    ) -> Result<(), Error> {
+        let (plane, failure) = (self.plane(), Mutex::new(None));
+        let pieces = y.chunks_mut(self.each * plane).enumerate();
+        let tasks = pieces.flat_map(|(at, y)| {
+            let head = &self.heads[at % self.heads.len()];
+            let each = (LONGEST / head.cost().max(1)).clamp(1, self.each);
+            y.chunks_mut(each * plane).enumerate().map(move |(k, y)| (head, at, k * each, y))
+        });
+        exec.for_each(self.cost(), tasks, |(head, at, first, y)| {
+            let place = Place {
+                channel: at % self.heads.len() * self.each + first,
+                first,
+                start: (at * self.each + first) * plane,
+            };
+            // A task is run by one thread; the others have tasks of their own.
+            let alone = Exec::new(1, exec.level(), &|| false);
+            if let Err(error) = work(head, y.len() / plane, place, y, &alone) {
+                failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+            }
+        })?;
+        failure.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
+    }
+}
+
+/// Where the channels of a task are: the first one in x and in its head, and its first element.
+struct Place {
+    channel: usize,
+    first: usize,
+    start: usize,
+}
+
+pub fn forward<T: Real>(
+    x: &[T],
+    weight: &[T],
+    bias: Option<&[T]>,
+    y: &mut [T],
+    d: &Dims,
+    exec: &Exec,
+) -> Result<(), Error> {
+    d.check(x, weight, bias, y)?;
+    if d.len() == 0 {
+        return Ok(());
+    }
+    let weight = d.by_head(weight)?;
+    d.by_parts(y, exec, |head, channels, at, y, exec| {
+        let weight = &weight[head.first * d.each + at.first * head.taps()..][..channels * head.taps()];
+        let bias = bias.map(|bias| &bias[at.channel..at.channel + channels]);
+        conv2d::forward(&x[at.start..][..y.len()], weight, bias, y, &head.part(channels), exec) // (F1) (F2) (F3)
+    })
+}
+
+#[allow(clippy::too_many_arguments)]
+pub fn backward<T: Real>(
+    dy: &[T],
+    x: &[T],
+    weight: &[T],
+    dx: &mut [T],
+    dweight: &mut [T],
+    dbias: Option<&mut [T]>,
+    d: &Dims,
+    exec: &Exec,
+) -> Result<(), Error> {
+    d.check(x, weight, dbias.as_deref(), dy)?;
+    require_len("dx", dx, d.len())?;
+    require_len("dweight", dweight, d.each * d.taps)?;
+    dweight.fill(T::ZERO);
+    if let Some(dbias) = dbias {
+        let rows = conv2d::Dims::pointwise(d.images, d.channels, d.channels, d.plane())?;
+        conv2d::bias_gradient(dy, dbias, &rows, exec)?; // (B1)
+    }
+    if d.len() == 0 {
+        return Ok(());
+    }
+    weight_gradient(dy, x, dweight, d, exec)?;
+    let weight = d.by_head(weight)?;
+    d.by_parts(dx, exec, |head, channels, at, dx, exec| {
+        let weight = &weight[head.first * d.each + at.first * head.taps()..][..channels * head.taps()];
+        conv2d::input_gradient(&dy[at.start..][..dx.len()], weight, dx, &head.part(channels), exec) // (B3)
+    })
+}
+
+/// Every image by itself; then the images are added in order.
+fn weight_gradient<T: Real>(dy: &[T], x: &[T], dweight: &mut [T], d: &Dims, exec: &Exec) -> Result<(), Error> {
+    let (piece, failure) = (d.each * d.plane(), Mutex::new(None));
+    let mut parts = zeros::<T>(d.images * dweight.len())?;
+    let mut tasks = reserved(d.images * d.heads.len())?;
+    let mut rest = &mut parts[..];
+    for at in 0..d.images * d.heads.len() {
+        let head = &d.heads[at % d.heads.len()];
+        let (own, others) = rest.split_at_mut(d.each * head.taps());
+        tasks.push((head, at * piece, own));
+        rest = others;
+    }
+    exec.for_each(d.cost().saturating_mul(2), tasks.into_iter(), |(head, start, dweight)| {
+        let alone = Exec::new(1, exec.level(), &|| false);
+        let (dy, x) = (&dy[start..][..piece], &x[start..][..piece]);
+        if let Err(error) = conv2d::weight_gradient(dy, x, dweight, &head.conv, &alone) {
+            failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+        }
+    })?;
+    failure.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)?;
+    for part in parts.chunks_exact(dweight.len()) {
+        for head in &d.heads {
+            let from = part[head.first * d.each..].chunks_exact(head.taps());
+            for (to, from) in dweight.chunks_exact_mut(d.taps).zip(from) {
+                for (to, &from) in to[head.first..][..head.taps()].iter_mut().zip(from) {
+                    *to += from; // (B2)
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{difference, each_exec, grid, random, unwritten};
+
+    fn check<T: Real>(images: usize, each: usize, (height, width): (usize, usize), sizes: &[usize]) {
+        let (channels, taps) = (each * sizes.len(), sizes.iter().map(|k| k * k).sum::<usize>());
+        let shape = [images, channels, height, width];
+        let d = Dims::new(&shape, &[each, taps], Some(&[channels]), sizes).unwrap();
+        let (x, dy) = (random::<T>(d.len(), 1), random::<T>(d.len(), 2));
+        let (weight, bias) = (random::<T>(each * taps, 3), random::<T>(channels, 4));
+        let (mut y, mut dx) = (vec![T::ZERO; d.len()], vec![T::ZERO; d.len()]);
+        let (mut dweight, mut dbias) = (vec![T::ZERO; weight.len()], vec![T::ZERO; channels]);
+        for (n, c, at) in grid([images, channels, height * width]) {
+            let (t, i) = (c / each, c % each);
+            let (k, first) = (sizes[t], sizes[..t].iter().map(|k| k * k).sum::<usize>());
+            let to = (n * channels + c) * height * width + at;
+            y[to] += bias[c];
+            dbias[c] += dy[to];
+            for (_, p, q) in grid([1, k, k]) {
+                let (a, b) = ((at / width + p).wrapping_sub(k / 2), (at % width + q).wrapping_sub(k / 2));
+                if a < height && b < width {
+                    let (from, tap) =
+                        ((n * channels + c) * height * width + a * width + b, i * taps + first + p * k + q);
+                    y[to] += weight[tap] * x[from];
+                    dweight[tap] += dy[to] * x[from];
+                    dx[from] += weight[tap] * dy[to];
+                }
+            }
+        }
+        each_exec(|exec| {
+            let mut found = [unwritten(y.len()), unwritten(dx.len()), unwritten(dweight.len()), unwritten(dbias.len())];
+            let [y1, dx1, dweight1, dbias1] = &mut found;
+            forward(&x, &weight, Some(&bias), y1, &d, exec).unwrap();
+            backward(&dy, &x, &weight, dx1, dweight1, Some(dbias1), &d, exec).unwrap();
+            for (found, expected) in found.iter().zip([&y, &dx, &dweight, &dbias]) {
+                assert!(difference(found, expected) < 1e-5, "{shape:?} {sizes:?} {:?}", exec.level());
+            }
+        });
+    }
+
+    #[test]
+    fn literal_loops() {
+        for (images, each, extent) in grid([3, 3, 5]) {
+            check::<f64>(images, each, (extent, 3), &[3, 5]);
+        }
+        check::<f32>(2, 3, (9, 19), &[3, 5, 7, 9]);
+        check::<f64>(1, 2, (4, 6), &[11, 1, 3]);
+        check::<f32>(3, 1, (2, 1), &[5]);
+    }
+
+    #[test]
+    fn errors() {
+        let fits = |x: &[usize], weight: &[usize], sizes: &[usize]| Dims::new(x, weight, None, sizes).is_ok();
+        assert!(fits(&[1, 4, 3, 3], &[2, 34], &[3, 5]) && !fits(&[1, 4, 3, 3], &[2, 34], &[5, 4]));
+        assert!(!fits(&[1, 4, 3], &[2, 34], &[3, 5]) && !fits(&[1, 5, 3, 3], &[2, 34], &[3, 5]));
+        assert!(!fits(&[1, 4, 3, 3], &[4, 34], &[3, 5]) && !fits(&[1, 4, 3, 3], &[2, 34], &[]));
+        assert!(!fits(&[1, 0, 3, 3], &[0, 9], &[usize::MAX]));
+        assert!(Dims::new(&[1, 4, 3, 3], &[2, 34], Some(&[2]), &[3, 5]).is_err());
+    }
+}
