@@ -47,7 +47,8 @@ def test_a_picture_is_cut_to_the_square_in_its_middle(tmp_path):
     np.testing.assert_array_equal(picture(tmp_path / "wide.png", 4)[0], pixels[:, 1:5].transpose(2, 0, 1) / 255)
     Image.fromarray(pixels.swapaxes(0, 1)).save(tmp_path / "tall.png")
     halved = pixels.swapaxes(0, 1)[1:5].reshape(2, 2, 2, 2, 3).mean((1, 3))
-    assert np.abs(picture(tmp_path / "tall.png", 2)[0] * 255 - halved.transpose(2, 0, 1)).max() <= 1      # rounded along one axis, then the other
+    # Rounded along one axis, then along the other.
+    assert np.abs(picture(tmp_path / "tall.png", 2)[0] * 255 - halved.transpose(2, 0, 1)).max() <= 1
     assert picture(None, 32).shape == (1, 3, 32, 32) and picture(tmp_path / "tall.png", 9).shape == (1, 3, 9, 9)
     with pytest.raises(UsageError, match="no such picture"):
         picture(tmp_path / "absent.png", 4)
