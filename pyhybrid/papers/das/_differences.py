@@ -14,8 +14,10 @@ DIFFERENCES = (
     Difference("official code", "announced",
                "none was found; re-implementations in public differ from eqs. (1)-(4) in activation, channels or what is gated",
                "the equations, and where they leave something open the reading that the published counts fit"),
-    Difference("published parameters and FLOPs", "11.82 M, 26.90 M, 45.89 M for ResNet-18, -50, -101",
-               "reproduced exactly without the weights of the deformable kernels: profilers count 0 for a layer that they do not know",
+    Difference("published parameters and FLOPs",
+               "11.82 M, 26.90 M, 45.89 M for ResNet-18, -50, -101: quoted at second hand, and consistent with 1.39 M less than GSoP-Net "
+               "in the text",
+               "reproduced to the last digit without the weights of the deformable kernels: profilers count 0 for an unknown layer",
                "both are counted: papers.das.costs; the true cost on ResNet-50 is 44 % more parameters and 42 % more multiply-adds"),
     Difference("modulation, w_p of eq. (2)", "a factor per tap in (0, 1); that it is learnt as in deformable convolution v2 is not said",
                "count: 27 channels of offsets and masks fit, 18 do not", "a mask per tap through a sigmoid (v2)", (("modulated", False),)),
@@ -46,7 +48,8 @@ DIFFERENCES = (
                (("kink", "zero_outside"),)),
     Difference("border of the sampling", "zero outside, eq. (3) of deformable convolution",
                "zeros around the map; the first release (2017) and a default of OpenVINO cut off at 0 and hold the edge beyond H-1",
-               "zeros around the map: one formula, continuous; the rule of 2017 is not offered"),
+               "zeros around the map: one formula, continuous; the rule of 2017 stands only as a counterexample, in "
+               "proofs.fractional_offset_interpolates_the_kernel"),
     Difference("order of the offsets", "not discussed", "(dy, dx) interleaved by tap; grid sampling has (x, y)", "as the operators"),
     Difference("coordinates that are not finite", "not discussed", "a NaN crashes or spreads, by axis; infinity gives NaN gradients",
                "NaN gives NaN and touches no pixel; infinity gives 0"),
