@@ -12,7 +12,7 @@ from pyhybrid import __version__
 from pyhybrid.commands import console
 from pyhybrid.errors import BackendUnavailable, UsageError
 
-COMMANDS = ("tour", "step", "prove", "card", "models", "summary", "golden", "bench", "lab", "info")
+COMMANDS = ("tour", "step", "prove", "card", "models", "summary", "train", "predict", "convert", "golden", "bench", "lab", "info")
 
 
 def parser() -> argparse.ArgumentParser:
