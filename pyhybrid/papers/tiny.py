@@ -21,11 +21,12 @@ def _acmix(*, image_size: int | None, num_classes: int, dtype: Any, seed: Seed, 
 
 
 def _coatnet(*, image_size: int | None, num_classes: int, dtype: Any, seed: Seed, **options: Any) -> Module:
-    given = {"stages": ((("C", 1, 32),), (("T", 2, 64),)), "stem": (16, 16), "dim_head": 16, "mbconv": {"bn_momentum": 0.1}, **options}
+    given = {"stages": ((("C", 2, 32),), (("T", 2, 64),)), "stem": (16, 16), "dim_head": 16,
+             "mbconv": {"stride_mode": "dw", "bn_momentum": 0.1}, **options}
     return CoAtNet(image_size or 32, num_classes=num_classes, dtype=dtype, seed=seed, **given)
 
 
 TINY: dict[str, Variant] = {
     "acmix_tiny": Variant(_acmix, None, "a ResNet of two ACmix bottlenecks"),
-    "coatnet_tiny": Variant(_coatnet, None, "a stem, one convolution block and two Transformer blocks"),
+    "coatnet_tiny": Variant(_coatnet, None, "a stem, two convolution blocks and two Transformer blocks"),
 }

@@ -54,7 +54,8 @@ class Scaling(NamedTuple):
         levels = np.arange(256) / 255
         mean = counts @ levels / counts.sum(1)
         std = np.sqrt((counts * (levels - mean[:, None]) ** 2).sum(1) / counts.sum(1))
-        return cls(tuple(mean.tolist()), tuple(np.where(std > 0, std, 1.0).tolist()))
+        varies = (counts > 0).sum(1) > 1        # std itself is a rounding error above 0 where nothing varies
+        return cls(tuple(mean.tolist()), tuple(np.where(varies, std, 1.0).tolist()))
 
     def apply(self, images: Array) -> Array:
         """Scaled images (N, C, H, W) in float32; the input is bytes/255 in float32."""

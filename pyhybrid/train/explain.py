@@ -26,7 +26,8 @@ def attention_maps(model: Module, x: Array) -> dict[str, Array]:
     """For every layer of the model with attention: how much each pixel is looked at, (heads, H, W), by the layer's name.
 
     1 is as much as the average pixel. With windows, the maps of all windows are put side by side again. Layers under one name that are
-    used several times, or attend several times, are numbered. `UsageError` if the model has no attention.
+    used several times, or attend several times, are numbered. A layer whose keys are not the pixels of a square map, such as one with a
+    class token, is left out. `UsageError` if no layer is left.
     """
     found: dict[str, Array] = {}
     with _watched(model) as visits:
@@ -36,17 +37,18 @@ def attention_maps(model: Module, x: Array) -> dict[str, Array]:
         for held in _attention_in(cache):
             if id(held) not in seen:
                 seen.add(id(held))
-                found[_free(name, found)] = looked_at(held)
+                if (maps := looked_at(held)) is not None:
+                    found[_free(name, found)] = maps
     if not found:
-        raise UsageError("the model has no attention whose weights could be shown")
+        raise UsageError("the model has no layer with attention over the pixels of a square map")
     return found
 
 
-def looked_at(cache: Any) -> Array:
+def looked_at(cache: Any) -> Array | None:
     """The weights a[t, u] with which pixel t takes the value of pixel u, summed over t, (heads, H, W); 1 is the average.
 
     o_t = Σ_u a[t, u]·v_u is linear in v, and its adjoint gives v_u back Σ_t a[t, u]·do_t: with do = 1, the sums that are wanted. So the
-    backward of the operator computes them, borders and windows included.
+    backward of the operator computes them, borders and windows included. None if the u are not the pixels of a square map.
     """
     if isinstance(cache, acmix.Cache):
         cache = acmix.attention_cache(cache)
@@ -61,16 +63,19 @@ def looked_at(cache: Any) -> Array:
         maps = dv[0, :, :, 0].reshape(-1, height, width)
     else:
         dv = attention.backward(np.ones((*cache.q.shape[:3], cache.v.shape[3]), cache.v.dtype), cache).v
-        maps = _side_by_side(dv[..., 0])
+        squares = _side_by_side(dv[..., 0])
+        if squares is None:
+            return None
+        maps = squares
     return maps / maps.mean()
 
 
-def _side_by_side(received: Array) -> Array:
-    """Windows (n², heads, s²) of a square image, row by row, as (heads, n·s, n·s)."""
+def _side_by_side(received: Array) -> Array | None:
+    """Windows (n², heads, s²) of a square image, row by row, as (heads, n·s, n·s); None if they are none."""
     windows, heads, keys = received.shape
     n, s = isqrt(windows), isqrt(keys)
     if n * n != windows or s * s != keys:
-        raise UsageError(f"attention maps are drawn for square images; this layer has {windows} windows of {keys} keys")
+        return None
     return received.reshape(n, n, heads, s, s).transpose(2, 0, 3, 1, 4).reshape(heads, n * s, n * s)
 
 

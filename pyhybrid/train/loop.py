@@ -21,7 +21,7 @@ from pyhybrid.train import loss as cross_entropy
 from pyhybrid.train.augment import augment
 from pyhybrid.train.checkpoint import Checkpoint
 from pyhybrid.train.data import Images, Scaling, batches, split
-from pyhybrid.train.optimisers import Optimiser, clip
+from pyhybrid.train.optimisers import Optimiser, clip, norm
 from pyhybrid.train.schedule import learning_rate
 from pyhybrid.train.settings import Settings
 
@@ -130,12 +130,12 @@ class Run:
         logits, cache = self.model.forward(x)
         loss, surprise = cross_entropy.forward(logits, batch.labels, smoothing=s.label_smoothing)
         _, grads = self.model.backward(cross_entropy.backward(surprise), cache)
-        grads, length = clip(grads, s.clip or np.inf)
+        length = norm(grads)
         if not np.isfinite([loss, length]).all():
             epoch, within = divmod(step, self.steps)
-            raise Diverged(f"the {'loss' if np.isfinite(length) else 'gradient'} is not finite any more in epoch {epoch + 1}, batch "
+            raise Diverged(f"the {'gradient' if np.isfinite(loss) else 'loss'} is not finite any more in epoch {epoch + 1}, batch "
                            f"{within + 1} (loss {loss:g}); a smaller --learning-rate, a longer --warmup or --clip 1 may help")
-        self.optimiser.step(self.model.named_params(), grads, self._rate(step))
+        self.optimiser.step(self.model.named_params(), clip(grads, length, s.clip or np.inf), self._rate(step))
         return loss, int((logits.argmax(1) == batch.labels).sum())
 
     def _rate(self, step: int) -> float:

@@ -90,14 +90,13 @@ def norm(grads: Arrays) -> float:
     return sqrt(sum(float(np.square(g, dtype=np.float64).sum()) for g in grads.values()))
 
 
-def clip(grads: Arrays, limit: float) -> tuple[dict[str, Array], float]:
-    """The gradients, all shortened by one factor if their `norm` is above `limit`, and the norm before. Their direction remains.
+def clip(grads: Arrays, length: float, limit: float) -> dict[str, Array]:
+    """The gradients, whose `norm` is `length`, all shortened by one factor if that is above `limit`. Their direction remains.
 
     Source: "On the difficulty of training recurrent neural networks", arXiv 1211.5063, algorithm 1.
     """
-    length = norm(grads)
     factor = limit / length if length > limit else 1.0
-    return {name: g * factor for name, g in grads.items()}, length
+    return {name: g * factor for name, g in grads.items()}
 
 
 def check(params: Arrays, grads: Arrays) -> None:
