@@ -88,8 +88,8 @@ for epoch in itertools.count(2):
 
 
 def test_a_killed_process_leaves_a_whole_checkpoint(tmp_path):
-    tests = Path(__file__).parents[1]
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tests), str(Path(pyhybrid.__file__).parents[1]), os.environ.get("PYTHONPATH", "")])}
+    places = [str(Path(__file__).parents[1]), str(Path(pyhybrid.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(places)}
     last = 0
     for turn in range(3):
         child = subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path)], env=env, stdout=subprocess.PIPE, text=True)
@@ -111,7 +111,8 @@ DAMAGE = {
     "a key is gone": lambda folder, record: (folder / FILE).write_text(json.dumps({k: v for k, v in record.items() if k != "scaling"})),
     "another format": lambda folder, record: (folder / FILE).write_text(json.dumps(record | {"format": 99})),
     "a setting is gone": lambda folder, record: (folder / FILE).write_text(json.dumps(record | {"settings": {"model": "x"}})),
-    "a setting is wrong": lambda folder, record: (folder / FILE).write_text(json.dumps(record | {"settings": record["settings"] | {"batch": 0}})),
+    "a setting is wrong": lambda folder, record: (folder / FILE).write_text(
+        json.dumps(record | {"settings": record["settings"] | {"batch": 0}})),
     "a file elsewhere": lambda folder, record: (folder / FILE).write_text(
         json.dumps(record | {"files": record["files"] | {"weights": {"file": "../x", "sha256": ""}}})),
     "a file is gone": lambda folder, record: (folder / "weights-0001.safetensors").unlink(),

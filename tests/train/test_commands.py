@@ -225,7 +225,8 @@ def test_predict_takes_a_converted_file(tmp_path, trained, capsys):
 
 def test_convert_refuses_before_it_loads(tmp_path, capsys, monkeypatch):
     (tmp_path / "there.safetensors").write_bytes(b"mine")
-    assert "exists; name another file, or replace it by --force" in refused(capsys, "convert", "acmix_tiny", "x.pth", tmp_path / "there.safetensors")
+    there = tmp_path / "there.safetensors"
+    assert "exists; name another file, or replace it by --force" in refused(capsys, "convert", "acmix_tiny", "x.pth", there)
     assert "there is no folder" in refused(capsys, "convert", "acmix_tiny", "x.pth", tmp_path / "none" / "x.safetensors")
     assert "no model named" in refused(capsys, "convert", "nothing", "x.pth", tmp_path / "x.safetensors")
     monkeypatch.setitem(sys.modules, "torch", None)

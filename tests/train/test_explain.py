@@ -94,6 +94,6 @@ def test_every_layer_with_attention_is_found_once(rng, model, size, names):
 
 def test_a_model_without_attention_says_so(rng):
     net = ResNet((1,), planes=(4,), stem=4, num_classes=3, mixer="conv")
-    with pytest.raises(UsageError, match="no attention"):
+    with pytest.raises(UsageError, match="no layer with attention"):
         attention_maps(net, rng.standard_normal((1, 3, 16, 16)))
     assert all("forward" not in layer.__dict__ for _, layer in net.named_modules())

@@ -1,5 +1,7 @@
 """The learning rate: up in a straight line, down in half a cosine."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,8 +23,7 @@ def test_it_rises_then_falls_within_its_limits(total, warmup, peak):
     warmup = min(warmup, total)
     rates = [learning_rate(t, peak=peak, warmup=warmup, total=total) for t in range(total)]
     assert all(0 < rate <= peak * (1 + 1e-12) for rate in rates)
-    assert all(a < b for a, b in zip(rates[: warmup - 1], rates[1:warmup], strict=False))
-    assert all(a > b for a, b in zip(rates[warmup:], rates[warmup + 1 :], strict=False))
+    assert all(a < b for a, b in pairwise(rates[:warmup])) and all(a > b for a, b in pairwise(rates[warmup:]))
 
 
 @pytest.mark.parametrize(("step", "warmup", "total"), [(-1, 0, 3), (3, 0, 3), (0, 4, 3), (0, -1, 3)])
