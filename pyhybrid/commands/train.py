@@ -73,11 +73,10 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _train(options: argparse.Namespace) -> int:
-    from pyhybrid.train import checkpoint
     from pyhybrid.train.loop import Diverged
 
     given = {name: value for name in (*OPTIONS, "data", "flip") if (value := getattr(options, name)) is not None}
-    folder = Path(options.out or f"runs/{options.model}-{Path(given.get('data', 'digits')).name}")
+    folder = Path(options.out or f"runs/{options.model}-{Path(given.get('data', 'digits')).resolve().name}")
     going = _resumed(options.model, given, folder) if options.resume else _begun(options.model, given, folder)
     _announce(going, folder)
     saved = len(going.history)
@@ -85,7 +84,7 @@ def _train(options: argparse.Namespace) -> int:
         with _bar(going) as (note, say):
             while not going.finished:
                 entry = going.epoch(note)
-                checkpoint.save(folder, going.checkpoint())
+                _save(folder, going, saved)
                 saved = len(going.history)
                 say(f"epoch {entry['epoch']:>3}/{going.settings.epochs}   loss {entry['loss']:.4f}   accuracy {entry['accuracy']:7.2%}   "
                     f"held out: loss {entry['held_out_loss']:.4f}   accuracy {entry['held_out_accuracy']:7.2%}   {entry['seconds']:6.1f} s")
@@ -158,6 +157,16 @@ def _conclude(going: Run, folder: Path, draw: bool) -> None:
         pictures.confusion_matrix(folder / "confusion.png", found.confusion, going.held.classes, title)
         print(f"{folder / 'curves.png'}, {folder / 'confusion.png'}")
     print(f"pyhybrid predict {folder} IMAGE...   names what is in a picture")
+
+
+def _save(folder: Path, going: Run, saved: int) -> None:
+    """Write the checkpoint. A disk that is full or gone is the user's to mend; what was saved before is not touched."""
+    from pyhybrid.train import checkpoint
+
+    try:
+        checkpoint.save(folder, going.checkpoint())
+    except OSError as wrong:
+        raise UsageError(f"epoch {len(going.history)} cannot be saved in {folder}: {wrong.strerror}; {_left(saved, folder)}") from wrong
 
 
 def _left(saved: int, folder: Path) -> str:

@@ -71,6 +71,7 @@ def load(source: str, size: int) -> Images:
 def digits(size: int = 32) -> Images:
     """1797 handwritten digits of 8x8 pixels and 17 grey levels, white on black, enlarged bilinearly. Needs scikit-learn.
 
+    They come from 13 people. What is held out is other digits of the same people, so how well a stranger's hand is read is not measured.
     Source: E. Alpaydin and C. Kaynak, "Optical Recognition of Handwritten Digits", UCI Machine Learning Repository.
     """
     try:

@@ -161,10 +161,10 @@ def make_model(settings: Settings, classes: int) -> Module:
 
 def draw_drop_path_from(model: Module, rng: np.random.Generator) -> None:
     """Let every drop path of the model draw from `rng`, in the order in which they run."""
-    for _, parent in list(model.named_modules()):
-        for name, child in parent.children.items():
-            if isinstance(child, DropPath):
-                parent.children[name] = DropPath(child.rate, seed=rng)
+    for _, layer in model.named_modules():
+        if isinstance(layer, DropPath):
+            layer.seed = rng            # the layer itself, not a new one: a block may hold it by another name as well
+            layer.__post_init__()       # takes up the seed
 
 
 def measure(model: Module, images: Images, scaling: Scaling, batch: int = 128) -> Measured:

@@ -20,11 +20,11 @@ class Settings:
     model: str
     data: str = "digits"            # or a folder
     image_size: int = 32            # pixels on a side
-    epochs: int = 20
-    batch: int = 64
+    epochs: int = 15
+    batch: int = 32
     optimiser: str = "adamw"
     learning_rate: float = 2e-3     # at its peak
-    warmup: float = 2.0             # epochs
+    warmup: float = 1.0             # epochs
     momentum: float = 0.9           # of sgd
     weight_decay: float = 0.05
     label_smoothing: float = 0.1

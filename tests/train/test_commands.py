@@ -141,6 +141,21 @@ def test_a_diverged_run_keeps_its_last_epoch(images, tmp_path, capsys, monkeypat
     assert held.epochs == 1 and all(np.isfinite(value).all() for value in held.weights.values())
 
 
+def test_a_full_disk_ends_the_run_and_keeps_what_was_saved(images, tmp_path, capsys, monkeypatch):
+    real, calls = os.fsync, []
+
+    def full(handle):
+        calls.append(1)
+        if len(calls) > 7:      # a save flushes three files and the folder after each
+            raise OSError(28, "No space left on device")
+        real(handle)
+
+    monkeypatch.setattr(os, "fsync", full)
+    said = refused(capsys, "train", "acmix_tiny", "--data", images, "--out", tmp_path / "run", *QUICK)
+    assert "epoch 2 cannot be saved in" in said and "No space left on device; 1 complete epochs are saved" in said
+    assert checkpoint.load(tmp_path / "run").epochs == 1
+
+
 def test_a_damaged_checkpoint_is_refused_by_train_and_predict(trained, tmp_path, capsys):
     damaged = tmp_path / "run"
     damaged.mkdir()

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from train.synthetic import CLASSES, stripes, write_folder
 
@@ -68,6 +68,8 @@ def test_folders_that_cannot_be_learnt_from_are_refused(tmp_path):
 
 
 @given(st.integers(2, 40), st.integers(2, 40), st.floats(0.01, 0.99), st.integers(0, 1000))
+@example(2, 3, 0.99, 0)
+@example(2, 3, 0.01, 0)
 def test_a_split_takes_the_share_of_every_class_and_loses_nothing(first, second, share, seed):
     count = first + second
     images = data.Images(np.arange(count, dtype=np.uint8).reshape(count, 1, 1, 1), np.repeat([0, 1], [first, second]), ("a", "b"))

@@ -73,7 +73,7 @@ def test_keys_that_are_no_square_map_have_no_picture(rng, shape):
     ("model", "size", "names"),
     [
         (lambda: build("acmix_tiny", num_classes=3), 32, ["layer1.0.conv2", "layer2.0.conv2"]),
-        (lambda: build("coatnet_tiny", num_classes=3), 32, ["blocks.1.0.attention", "blocks.1.1.attention"]),
+        (lambda: build("coatnet_tiny", num_classes=3), 32, ["stages.1.blocks.0.attn", "stages.1.blocks.1.attn"]),
         (lambda: SwinTransformer(16, 2, 3, 3, 4, (2,), (2,), 4), 16, ["layers.0.blocks.0.attn", "layers.0.blocks.1.attn"]),
         (lambda: PVT(32, (1, 1, 1, 1), num_classes=3), 32, None),
     ],

@@ -81,13 +81,28 @@ def test_the_seed_and_nothing_else_decides():
 def test_drop_path_draws_from_the_epoch_and_measuring_draws_nothing():
     model = build("coatnet_tiny", image_size=16, num_classes=3, drop_path_rate=0.5)
     rng = np.random.default_rng(0)
+    before = [layer for _, layer in model.named_modules() if isinstance(layer, DropPath)]
     loop.draw_drop_path_from(model, rng)
     drops = [layer for _, layer in model.named_modules() if isinstance(layer, DropPath)]
+    assert all(layer is same for layer, same in zip(drops, before, strict=True))
     assert [layer.rate for layer in drops] == sorted(layer.rate for layer in drops) and drops[-1].rate == 0.5
     measure(model, stripes(2), Scaling((0.5,) * 3, (0.3,) * 3))
     assert rng.bit_generator.state == np.random.default_rng(0).bit_generator.state
     model.train().forward(np.zeros((2, 3, 16, 16), np.float32))
     assert rng.bit_generator.state != np.random.default_rng(0).bit_generator.state
+
+
+def test_batch_norm_sees_the_batches_of_training_and_nothing_else():
+    run = finished(Run.begin(settings(batch=6), stripes(6)), 2)
+    assert run.steps == 2 and run.model.state_dict()["bn1.num_batches_tracked"] == 4
+    assert not run.model.training and np.abs(run.model.state_dict()["bn1.running_mean"]).max() > 0
+
+
+def test_every_epoch_and_purpose_has_a_generator_of_its_own(monkeypatch):
+    run, real, seeds = Run.begin(settings(seed=6), stripes(6)), np.random.default_rng, []
+    monkeypatch.setattr(np.random, "default_rng", lambda seed=None: (seeds.append(seed), real(seed))[1])
+    finished(run)
+    assert [seed for seed in seeds if isinstance(seed, tuple)] == [(6, epoch, purpose) for epoch in range(3) for purpose in range(3)]
 
 
 class Fixed:
