@@ -12,7 +12,8 @@ from pyhybrid import __version__
 from pyhybrid.commands import console
 from pyhybrid.errors import BackendUnavailable, UsageError
 
-COMMANDS = ("tour", "step", "prove", "card", "conventions", "models", "summary", "gradcam", "golden", "bench", "lab", "info")
+COMMANDS = ("tour", "step", "prove", "card", "conventions", "models", "summary", "gradcam", "train", "predict", "convert",
+            "golden", "bench", "lab", "info")
 
 
 def parser() -> argparse.ArgumentParser:

@@ -15,7 +15,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from pyhybrid.papers import VARIANTS
+    from pyhybrid.papers import TINY, VARIANTS
 
     if options.json:
         print(json.dumps(list(VARIANTS)))
@@ -27,4 +27,5 @@ def run(options: argparse.Namespace) -> int:
         rows.append([name, *figures, "" if variant.released else "no official code"])
     print(console.table(["model", "params", "MACs", "remark"], rows))
     print("\nparams and MACs as the papers publish them; `pyhybrid summary MODEL` counts them")
+    print(f"small models for small images, to train on a laptop: {', '.join(TINY)}")
     return 0

@@ -102,7 +102,7 @@ def backward(dy: Array, cache: Cache) -> Grads:
     c = cache
     drate1, drate2 = (dy * c.att).sum().reshape(1), (dy * c.conv).sum().reshape(1)                  # (B1)
     datt, dconv = c.rate1 * dy, c.rate2 * dy                                                        # (B2)
-    attention = local_attention.Cache(c.q, c.k, c.v, c.pe, c.heads, c.kernel_size, c.stride, c.border, None, c.lse)
+    attention = attention_cache(c)
     path = conv_path.Cache(c.q, c.k, c.v, c.fc_weight, c.dep_conv_weight, c.fc_bias, c.dep_conv_bias, c.heads, c.stride,
                            c.channel_order)
     from_att = local_attention.backward(datt, attention)                                            # (B3)
@@ -118,3 +118,9 @@ def backward(dy: Array, cache: Cache) -> Grads:
     dx = query.x + key.x + value.x
     return Grads(dx, drate1, drate2, query.weight, query.bias, key.weight, key.bias, value.weight, value.bias, from_conv.fc_weight,
                  from_conv.dep_conv_weight, dweight_p, dbias_p, from_conv.fc_bias, from_conv.dep_conv_bias)
+
+
+def attention_cache(cache: Cache) -> local_attention.Cache:
+    """What (F3) left for its backward."""
+    c = cache
+    return local_attention.Cache(c.q, c.k, c.v, c.pe, c.heads, c.kernel_size, c.stride, c.border, None, c.lse)

@@ -1,6 +1,6 @@
 """The papers: for each a card (what is computed where, where paper and code differ), its blocks and its models.
 
-`build(name)` makes any model; `VARIANTS` holds them all as data.
+`build(name)` makes any model; `VARIANTS` holds those of the papers as data, `TINY` small ones for small images.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from pyhybrid.papers.coatnet import variants as _coatnet
 from pyhybrid.papers.das import variants as _das
 from pyhybrid.papers.hornet import variants as _hornet
 from pyhybrid.papers.smt import variants as _smt
+from pyhybrid.papers.tiny import TINY
 
-__all__ = ["VARIANTS", "Card", "Difference", "Equation", "Published", "Variant", "build", "find", "variant"]
+__all__ = ["TINY", "VARIANTS", "Card", "Difference", "Equation", "Published", "Variant", "build", "find", "variant"]
 
 VARIANTS: dict[str, Variant] = {**_acmix.VARIANTS, **_coatnet.VARIANTS, **_das.VARIANTS, **_hornet.VARIANTS, **_smt.VARIANTS}
 
@@ -37,8 +38,9 @@ def build(name: str, *, image_size: int | None = None, num_classes: int = 1000, 
 
 def variant(name: str) -> Variant:
     """The data of a model; `UsageError` lists the names if there is none."""
-    if name not in VARIANTS:
-        near = difflib.get_close_matches(name, VARIANTS, n=1)
+    models = VARIANTS | TINY
+    if name not in models:
+        near = difflib.get_close_matches(name, models, n=1)
         hint = f" (did you mean {near[0]}?)" if near else ""
-        raise UsageError(f"no model named {name!r}{hint}; there are {', '.join(VARIANTS)}")
-    return VARIANTS[name]
+        raise UsageError(f"no model named {name!r}{hint}; there are {', '.join(models)}")
+    return models[name]
