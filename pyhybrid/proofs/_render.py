@@ -48,9 +48,9 @@ def method(verdict: Verdict) -> str:
                 f"a false step survives at any one size with chance <= {verdict.survival:.1e}")
     if verdict.mode == "fractions":
         return f"compared with == at {how}, logits as logarithms of fractions"
-    bounds = " and ".join(dict.fromkeys(s.step.bound_text for s in verdict.steps))
+    bounds = " and ".join(dict.fromkeys(s.step.bound_text for s in verdict.steps if s.step.bound))
     only = "" if verdict.proof.small else " (numbers only: some operator here runs neither on fractions nor on symbols)"
-    return f"compared at {how}, up to the bound {bounds}{only}"
+    return f"compared at {how}, up to the bound {bounds}{only}" if bounds else f"compared with == at {how}{only}"
 
 
 def outcome(failure: Failure) -> str:
