@@ -39,18 +39,28 @@ __all__ = [
     "erf_backward",
     "erf_forward",
     "fma_rate",
+    "gate_chain_backward",
+    "gate_chain_forward",
+    "gated_conv_backward",
+    "gated_conv_forward",
     "gelu_backward",
     "gelu_forward",
     "get_simd",
     "get_threads",
     "global_avg_pool_backward",
     "global_avg_pool_forward",
+    "global_filter_backward",
+    "global_filter_forward",
+    "gn_conv_backward",
+    "gn_conv_forward",
     "grid_sample_backward",
     "grid_sample_forward",
     "group_norm_backward",
     "group_norm_forward",
     "instance_norm_backward",
     "instance_norm_forward",
+    "interleave_backward",
+    "interleave_forward",
     "layer_norm_backward",
     "layer_norm_forward",
     "linear_attention_backward",
@@ -78,6 +88,8 @@ __all__ = [
     "relu_forward",
     "resize_bilinear_backward",
     "resize_bilinear_forward",
+    "resize_nearest_backward",
+    "resize_nearest_forward",
     "roll_backward",
     "roll_forward",
     "set_simd",
@@ -95,6 +107,8 @@ __all__ = [
     "simd_levels",
     "softmax_backward",
     "softmax_forward",
+    "spectrum_resize_backward",
+    "spectrum_resize_forward",
     "squeeze_excite_backward",
     "squeeze_excite_forward",
     "tanh_backward",
@@ -429,4 +443,65 @@ def instance_norm_backward(
     eps: float,
     m: _Array,
     r: _Array,
+) -> tuple[_Array | None, ...]: ...
+def interleave_forward(a: _Array, b: _Array) -> tuple[_Array, ...]: ...
+def interleave_backward(dy: _Array, a: _Array, b: _Array) -> tuple[_Array, ...]: ...
+def resize_nearest_forward(x: _Array, size: _Pair) -> tuple[_Array, ...]: ...
+def resize_nearest_backward(dy: _Array, x: _Array, size: _Pair) -> tuple[_Array, ...]: ...
+def spectrum_resize_forward(weight: _Array, size: _Pair) -> tuple[_Array, ...]: ...
+def spectrum_resize_backward(dy: _Array, weight: _Array, size: _Pair) -> tuple[_Array, ...]: ...
+def global_filter_forward(x: _Array, weight: _Array) -> tuple[_Array, ...]: ...
+def global_filter_backward(dy: _Array, x: _Array, weight: _Array) -> tuple[_Array, ...]: ...
+def gated_conv_forward(p: _Array, q: _Array, weight: _Array, bias: _Array | None) -> tuple[_Array, ...]: ...
+def gated_conv_backward(
+    dy: _Array, p: _Array, q: _Array, weight: _Array, bias: _Array | None, f: _Array
+) -> tuple[_Array | None, ...]: ...
+def gate_chain_forward(
+    p0: _Array,
+    filtered: _Array,
+    weight: _Array | None,
+    bias: _Array | None,
+    order: int,
+    scale: float,
+) -> tuple[_Array, ...]: ...
+def gate_chain_backward(
+    dy: _Array,
+    p0: _Array,
+    filtered: _Array,
+    weight: _Array | None,
+    bias: _Array | None,
+    order: int,
+    scale: float,
+    u: _Array,
+) -> tuple[_Array | None, ...]: ...
+def gn_conv_forward(
+    x: _Array,
+    proj_in_weight: _Array,
+    dwconv_weight: _Array,
+    pws_weight: _Array | None,
+    proj_out_weight: _Array | None,
+    proj_in_bias: _Array | None,
+    dwconv_bias: _Array | None,
+    pws_bias: _Array | None,
+    proj_out_bias: _Array | None,
+    order: int,
+    scale: float,
+) -> tuple[_Array, ...]: ...
+def gn_conv_backward(
+    dy: _Array,
+    x: _Array,
+    proj_in_weight: _Array,
+    dwconv_weight: _Array,
+    pws_weight: _Array | None,
+    proj_out_weight: _Array | None,
+    proj_in_bias: _Array | None,
+    dwconv_bias: _Array | None,
+    pws_bias: _Array | None,
+    proj_out_bias: _Array | None,
+    order: int,
+    scale: float,
+    p0: _Array,
+    q: _Array,
+    filtered: _Array,
+    u: _Array,
 ) -> tuple[_Array | None, ...]: ...

@@ -15,8 +15,9 @@ COSTLY = {name for name in pyhybrid.ops.__all__ if hasattr(importlib.import_modu
 # Operators that multiply nothing by a weight and no two arrays: they move, add, compare, scale, or apply a function.
 FREE = {
     "avg_pool2d", "batch_norm", "bilinear_sample", "elu_plus_one", "erf", "gelu", "global_avg_pool", "grid_sample", "group_norm",
-    "instance_norm", "layer_norm", "max_pool2d", "reflection_pad",
-    "relative_bias", "relu", "resize_bilinear", "roll", "shift", "shift_sum", "sigmoid", "silu", "softmax", "tanh", "unfold",
+    "instance_norm", "interleave", "layer_norm", "max_pool2d", "reflection_pad",
+    "relative_bias", "relu", "resize_bilinear", "resize_nearest", "roll", "shift", "shift_sum", "sigmoid", "silu", "softmax",
+    "spectrum_resize", "tanh", "unfold",
     "window_partition", "window_reverse",
 }  # fmt: skip
 

@@ -194,6 +194,51 @@ def _relative_attention_steps(t: dict[str, Any], work: Work) -> Any:
     return (scores + _relative_bias(t, work)).softmax(-1) @ t["v"]
 
 
+def _gates(t: dict[str, Any], p: Any, filtered: Any, names: tuple[str, str], order: int, scale: float) -> Any:
+    """The chain as in the official code: the scaled maps split, then products and 1x1 convolutions in turn."""
+    import torch.nn.functional as F
+
+    C = filtered.shape[1] // (2**order - 1)
+    weight, bias = (t[name] for name in names)
+    row = at = 0
+    for k, f in enumerate((filtered * scale).split([C << k for k in range(order)], dim=1)):
+        if k:
+            O, I = C << k, C << (k - 1)
+            p = F.conv2d(p, weight[at : at + O * I].view(O, I, 1, 1), bias[row : row + O])
+            at, row = at + O * I, row + O
+        p = p * f
+    return p
+
+
+def _gate_chain(t: dict[str, Any], work: Work) -> Any:
+    return _gates(t, t["p0"], t["filtered"], ("weight", "bias"), **work.config)
+
+
+def _gn_conv(t: dict[str, Any], work: Work) -> Any:
+    import torch.nn.functional as F
+
+    fused = F.conv2d(t["x"], t["proj_in_weight"], t["proj_in_bias"])
+    channels = len(t["dwconv_weight"])
+    p, q = fused.split([fused.shape[1] - channels, channels], dim=1)
+    filtered = F.conv2d(q, t["dwconv_weight"], t["dwconv_bias"], padding=WINDOW // 2, groups=channels)
+    p = _gates(t, p, filtered, ("pws_weight", "pws_bias"), **work.config)
+    return F.conv2d(p, t["proj_out_weight"], t["proj_out_bias"])
+
+
+def _gn_conv_channels_last(t: dict[str, Any], work: Work) -> Any:
+    import torch
+
+    maps = {name: a.to(memory_format=torch.channels_last) if a.ndim == 4 else a for name, a in t.items()}
+    return _gn_conv(maps, work)
+
+
+def _global_filter(t: dict[str, Any], work: Work) -> Any:
+    import torch
+
+    X = torch.fft.rfft2(t["x"], norm="ortho")
+    return torch.fft.irfft2(X * torch.view_as_complex(t["weight"]), s=t["x"].shape[2:], norm="ortho")
+
+
 def _squeeze_excite(t: dict[str, Any], work: Work) -> Any:
     import torch.nn.functional as F
 
@@ -255,6 +300,9 @@ FORMULAS: dict[str, dict[str, Callable[..., Any]]] = {
     "relative_attention": {"torch": _relative_attention_fused, "torch step by step": _relative_attention_steps},
     "aggregation": {"torch": _aggregation},
     "squeeze_excite": {"torch": _squeeze_excite},
+    "gate_chain": {"torch": _gate_chain},
+    "gn_conv": {"torch": _gn_conv, "torch channels last": _gn_conv_channels_last},
+    "global_filter": {"torch.fft": _global_filter},
     "conv_path": {"torch": _conv_path},
     "acmix": {"torch": _acmix(_attention_taps), "torch unfold": _acmix(_attention_unfold)},
 }

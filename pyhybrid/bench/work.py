@@ -166,6 +166,41 @@ def _aggregation(name: str, size: str, N: int, C: int, H: int) -> Work:
     return Work(name, "aggregation", size, arrays, {"kernel_size": WINDOW}, products, 2 * products)
 
 
+ORDERS = {64: 2, 128: 3, 256: 4, 512: 5}     # the orders of HorNet's stages, whose narrowest gate always has the same width
+
+
+def _projections(C: int, order: int) -> int:
+    """Weights of the projections between the gates."""
+    return sum((C >> (order - 1 - k)) * (C >> (order - k)) for k in range(1, order))
+
+
+def _gate_chain(name: str, size: str, N: int, C: int, H: int) -> Work:
+    order = ORDERS[C]
+    C0, weights = C >> (order - 1), _projections(C, order)
+    arrays = draw(p0=(N, C0, H, H), filtered=(N, 2 * C - C0, H, H), weight=(weights,), bias=(2 * C - 2 * C0,))
+    macs = N * H * H * (weights + 2 * C - C0)
+    return Work(name, "gate_chain", size, arrays, {"order": order, "scale": 1 / 3}, macs, 2 * macs)
+
+
+def _gn_conv(name: str, size: str, N: int, C: int, H: int) -> Work:
+    """With the scale 1/3 and the 7 x 7 kernels of the published models."""
+    order = ORDERS[C]
+    C0, weights = C >> (order - 1), _projections(C, order)
+    arrays = draw(x=(N, C, H, H), proj_in_weight=(2 * C, C, 1, 1), dwconv_weight=(2 * C - C0, 1, WINDOW, WINDOW), pws_weight=(weights,),
+                  proj_out_weight=(C, C, 1, 1), proj_in_bias=(2 * C,), dwconv_bias=(2 * C - C0,), pws_bias=(2 * C - 2 * C0,),
+                  proj_out_bias=(C,))
+    for weight in ("proj_in_weight", "pws_weight", "proj_out_weight"):
+        arrays[weight] /= np.float32(np.sqrt(C))
+    arrays["dwconv_weight"] /= np.float32(WINDOW)
+    macs = N * H * H * (3 * C * C + weights + (2 * C - C0) * (WINDOW**2 + 1))
+    return Work(name, "gn_conv", size, arrays, {"order": order, "scale": 1 / 3}, macs, 2 * macs)
+
+
+def _global_filter(name: str, size: str, N: int, C: int, H: int) -> Work:
+    """The floor is that of memory: how many products a transform takes depends on how it is made."""
+    return Work(name, "global_filter", size, draw(x=(N, C, H, H), weight=(C, H, H // 2 + 1, 2)), {}, 0, 0)
+
+
 def _conv_path_macs(N: int, C: int, H: int) -> int:
     return N * C * H * H * (3 * 9 + 81)
 
@@ -209,6 +244,9 @@ WORKS: dict[str, Callable[..., Work]] = {
     "relative_attention": _relative_attention,
     "aggregation": _aggregation,
     "squeeze_excite": _squeeze_excite,
+    "gate_chain": _gate_chain,
+    "gn_conv": _gn_conv,
+    "global_filter": _global_filter,
     "conv_path": _conv_path,
     "acmix": _acmix,
 }

@@ -170,9 +170,11 @@ def _replay_maps(case: Case, layer: Module) -> Replayed:
 def _gnconv_options(config: Config) -> dict[str, Any]:
     """gn_conv_cfg and the scale as options of `GNConvModule`; a filter with its height alone belongs to square maps."""
     group = config.group("gn_conv_cfg")
-    options: dict[str, Any] = {"order": group.whole("order"), "kernel_size": group.whole("kernel_size"),
-                               "project_out": group.flag("proj_out"), "s": config.number("scale")}
-    if group.choice("type", "gnconv", "gngf") == "gngf":
+    options: dict[str, Any] = {"order": group.whole("order"), "project_out": group.flag("proj_out"), "s": config.number("scale")}
+    spectral = group.choice("type", "gnconv", "gngf") == "gngf"
+    if not spectral or "kernel_size" in group.values:       # which means nothing to a global filter
+        options["kernel_size"] = group.whole("kernel_size")
+    if spectral:
         h = group.whole("h")
         options["filter"] = (h, group.whole("w") if "w" in group.values else spectrum_width(h))
     return options

@@ -11,6 +11,7 @@ Constraints  (C1) x is (N, C, H, W) with at least one pixel
              (C2) weight is (C, H, W//2 + 1, 2) (spectrum_resize brings it to another size)
              (C3) x and weight are real floating-point numbers, as the transform is
 Smooth       everywhere (linear in x and in weight)
+Not finite   every pixel has a share in every frequency: a plane that holds NaN or ±∞, or whose weights do, becomes NaN altogether
 Source       GFNet, arXiv 2107.00645, and HorNet, arXiv 2207.14284; transforms are "ortho", which does not change y
 """
 
@@ -51,7 +52,7 @@ def forward(x: Array, weight: Array) -> tuple[Array, Cache]:
     w = weight[..., 0] + 1j * weight[..., 1]
     X = np.fft.rfft2(x, norm="ortho")                                      # (F1)
     Z = w * X                                                              # (F2)
-    y = np.fft.irfft2(Z, s=x.shape[2:], norm="ortho")                      # (F3)
+    y = np.fft.irfft2(Z, s=x.shape[2:], norm="ortho") + _nought(x) + _nought(weight, (1, 2, 3))[..., 0]      # (F3)
     return y, Cache(x, weight)
 
 
@@ -61,9 +62,9 @@ def backward(dy: Array, cache: Cache) -> Grads:
     w = weight[..., 0] + 1j * weight[..., 1]
     X = np.fft.rfft2(x, norm="ortho")                                      # (F1) again
     dX = np.fft.rfft2(dy, norm="ortho")                                    # (B1)
-    dx = np.fft.irfft2(w.conj() * dX, s=x.shape[2:], norm="ortho")         # (B2)
+    dx = np.fft.irfft2(w.conj() * dX, s=x.shape[2:], norm="ortho") + _nought(dy) + _nought(weight, (1, 2, 3))[..., 0]      # (B2)
     dw = (X.conj() * dX).sum(0) * multiplicity(x.shape[3], x.dtype)        # (B3)
-    dweight = np.stack([dw.real, dw.imag], axis=-1)
+    dweight = np.stack([dw.real, dw.imag], axis=-1) + (_nought(x) + _nought(dy)).sum(0)[..., None]
     return Grads(dx, dweight)
 
 
@@ -71,3 +72,8 @@ def multiplicity(width: int, dtype: np.dtype) -> Array:
     """c_v: 2 for a column of the half spectrum that stands for its mirror image too, 1 for one that is its own."""
     v = np.arange(width // 2 + 1)
     return np.where((v == 0) | (2 * v == width), 1, 2).astype(dtype)
+
+
+def _nought(a: Array, axes: tuple[int, ...] = (2, 3)) -> Array:
+    """0 for each plane of a map, or for each channel of weights; NaN if it is not finite: a transform of ∞ depends on how it is split."""
+    return (0 * a).sum(axes, keepdims=True)

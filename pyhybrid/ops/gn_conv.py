@@ -41,8 +41,9 @@ class Cache(NamedTuple):
     x: Array; proj_in_weight: Array; dwconv_weight: Array; pws_weight: Array | None; proj_out_weight: Array | None
     proj_in_bias: Array | None; dwconv_bias: Array | None; pws_bias: Array | None; proj_out_bias: Array | None
     order: int; scale: float
-    projected: Array          # (N, 2·C, H, W): p_0 and q     These three are what the backward multiplies by;
-    filtered: Array           # (N, 2·C - C_0, H, W): f       each costs a convolution to make again.
+    p0: Array                 # (N, C_0, H, W)                All four are what the backward multiplies by;
+    q: Array                  # (N, 2·C - C_0, H, W)          each costs a convolution to make again.
+    filtered: Array           # (N, 2·C - C_0, H, W): f
     u: Array                  # (N, 2·C - 2·C_0, H, W): the projections of the chain
 class Grads(NamedTuple):
     x: Array; proj_in_weight: Array; dwconv_weight: Array; pws_weight: Array | None; proj_out_weight: Array | None
@@ -94,19 +95,18 @@ def forward(x: Array, proj_in_weight: Array, dwconv_weight: Array, pws_weight: A
     pn, chain = gate_chain.forward(p0, filtered, pws_weight, pws_bias, order=order, scale=scale)                       # (F3)
     y = pn if proj_out_weight is None else pointwise_conv.forward(pn, proj_out_weight, proj_out_bias)[0]               # (F4)
     return y, Cache(x, proj_in_weight, dwconv_weight, pws_weight, proj_out_weight, proj_in_bias, dwconv_bias, pws_bias, proj_out_bias,
-                    order, scale, projected, filtered, chain.u)
+                    order, scale, p0, q, filtered, chain.u)
 
 
 @kernel
 def backward(dy: Array, cache: Cache) -> Grads:
     chain = chain_cache(cache)
-    q = cache.projected[:, chain.p0.shape[1] :]
     dpn, dproj_out, dproj_out_bias = dy, None, None
     if cache.proj_out_weight is not None:
         out = pointwise_conv.Cache(gate_chain.last(chain), cache.proj_out_weight, cache.proj_out_bias)
         dpn, dproj_out, dproj_out_bias = pointwise_conv.backward(dy, out)                                              # (B1)
     dp0, df, dpws, dpws_bias = gate_chain.backward(dpn, chain)                                                         # (B2)
-    filtering = conv2d.Cache(q, cache.dwconv_weight, cache.dwconv_bias, 1, borders(cache.dwconv_weight), 1, q.shape[1])
+    filtering = conv2d.Cache(cache.q, cache.dwconv_weight, cache.dwconv_bias, 1, borders(cache.dwconv_weight), 1, cache.q.shape[1])
     dq, ddwconv, ddwconv_bias = conv2d.backward(df, filtering)                                                         # (B3)
     dprojected = np.concatenate([dp0, dq], axis=1)
     entry = pointwise_conv.Cache(cache.x, cache.proj_in_weight, cache.proj_in_bias)
@@ -116,5 +116,4 @@ def backward(dy: Array, cache: Cache) -> Grads:
 
 def chain_cache(cache: Cache) -> gate_chain.Cache:
     """The cache of the chain inside."""
-    p0 = cache.projected[:, : len(cache.proj_in_weight) // 2**cache.order]
-    return gate_chain.Cache(p0, cache.filtered, cache.pws_weight, cache.pws_bias, cache.order, cache.scale, cache.u)
+    return gate_chain.Cache(cache.p0, cache.filtered, cache.pws_weight, cache.pws_bias, cache.order, cache.scale, cache.u)

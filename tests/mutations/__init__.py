@@ -1,8 +1,9 @@
 """Deliberate mistakes, by family of operators."""
 
-from mutations import acmix, activation, attention, coatnet, das, normalisation, pooling
+from mutations import acmix, activation, attention, coatnet, das, hornet, normalisation, pooling
 from mutations._mutation import Mutation
 
 __all__ = ["MUTATIONS", "Mutation"]
 
-MUTATIONS = [mutation for family in (acmix, activation, attention, coatnet, das, normalisation, pooling) for mutation in family.MUTATIONS]
+FAMILIES = (acmix, activation, attention, coatnet, das, hornet, normalisation, pooling)
+MUTATIONS = [mutation for family in FAMILIES for mutation in family.MUTATIONS]

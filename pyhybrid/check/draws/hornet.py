@@ -9,14 +9,14 @@ from pyhybrid.check.draws._draw import THIN, Draw, Pins
 
 
 def gated_conv(draw: Draw) -> Case:
-    """Odd kernels, larger than the map too."""
+    """Kernels of an odd number of taps, 2·rh + 1 by 2·rw + 1, larger than the map too."""
     N, C, H, W = draw.batch(), draw.integer("C", 1, 4), draw.integer("H", 1, 6), draw.integer("W", 1, 6)
-    kh, kw, bias = draw.choice("kh", (3, 1, 5, 7)), draw.choice("kw", (3, 1, 5, 7)), draw.choice("bias", (False, True))
+    rh, rw, bias = draw.choice("rh", (1, 0, 2, 3)), draw.choice("rw", (1, 0, 2, 3)), draw.choice("bias", (False, True))
     values = draw.values()
     arguments = {
         "p": values.array(N, C, H, W),
         "q": values.array(N, C, H, W),
-        "weight": values.array(C, 1, kh, kw),
+        "weight": values.array(C, 1, 2 * rh + 1, 2 * rw + 1),
         "bias": values.optional(bias, C),
     }
     return values.case(arguments, {}, polynomial=True, batched=("p", "q"), linear=tuple(arguments))
@@ -49,14 +49,14 @@ def gn_conv(draw: Draw) -> Case:
     """Every option: other widths in and out, no projection out, biases one by one."""
     N, inputs, C0, O = draw.batch(), draw.integer("C_in", 1, 3), draw.integer("C0", 1, 2), draw.choice("O", (3, None, 1, 4))
     H, W, order = draw.integer("H", 1, 4), draw.integer("W", 1, 5), draw.choice("order", (2, 1, 3))
-    kh, kw, scale = draw.choice("kh", (3, 1, 7)), draw.choice("kw", (3, 1, 5)), draw.choice("scale", (1, 0.5, 1 / 3))
+    rh, rw, scale = draw.choice("rh", (1, 0, 3)), draw.choice("rw", (1, 0, 2)), draw.choice("scale", (1, 0.5, 1 / 3))
     biases = [draw.choice(name, (False, True)) for name in ("proj_in_bias", "dwconv_bias", "pws_bias", "proj_out_bias")]
     C, (weights, rows) = 2 ** (order - 1) * C0, _projections(C0, order)
     values = draw.values(("ordinary", "whole"))
     arguments = {
         "x": values.array(N, inputs, H, W),
         "proj_in_weight": values.array(2 * C, inputs, 1, 1),
-        "dwconv_weight": values.array(2 * C - C0, 1, kh, kw),
+        "dwconv_weight": values.array(2 * C - C0, 1, 2 * rh + 1, 2 * rw + 1),
         "pws_weight": values.optional(order > 1, weights),
         "proj_out_weight": None if O is None else values.array(O, C, 1, 1),
         "proj_in_bias": values.optional(biases[0], 2 * C),
@@ -117,8 +117,8 @@ CORNERS: dict[str, list[Pins]] = {
         dict(order=2, C0=3, N=3, H=4, W=5, bias=True, scale=0.5, regime="whole"), dict(order=2, C0=17, H=7, W=9, N=1, bias=True),
     ],
     "gated_conv": [
-        *THIN, dict(kh=7, kw=7, H=9, W=17, C=3, N=2, bias=True), dict(kh=7, kw=7, H=2, W=3, N=2), dict(kh=1, kw=5, H=5, W=6),
-        dict(kh=5, kw=5, H=7, W=7, C=5, N=3, bias=True, regime="whole"),
+        *THIN, dict(rh=3, rw=3, H=9, W=17, C=3, N=2, bias=True), dict(rh=3, rw=3, H=2, W=3, N=2), dict(rh=0, rw=2, H=5, W=6),
+        dict(rh=2, rw=2, H=7, W=7, C=5, N=3, bias=True, regime="whole"),
     ],
     "global_filter": [
         *THIN, dict(C=0), dict(H=2, W=2, N=2), dict(H=1, W=2), dict(H=2, W=1), dict(H=7, W=7, N=2), dict(H=8, W=5, C=2),
@@ -127,8 +127,8 @@ CORNERS: dict[str, list[Pins]] = {
     ],
     "gn_conv": [
         *THIN, dict(O=0), dict(C_in=0, N=2, **_BIASED), dict(O=None, order=3, C0=2, N=2, H=3, W=4, **_BIASED),
-        dict(order=1, C0=3, H=5, W=4, N=2, kh=7, kw=7, **_BIASED), dict(order=3, C0=2, H=5, W=7, N=2, kh=7, kw=7, scale=1 / 3, **_BIASED),
-        dict(order=4, C0=1, H=2, W=3, N=2, scale=1 / 3, **_BIASED), dict(order=2, C0=9, C_in=17, O=19, H=7, W=9, kh=5, kw=5, N=1),
+        dict(order=1, C0=3, H=5, W=4, N=2, rh=3, rw=3, **_BIASED), dict(order=3, C0=2, H=5, W=7, N=2, rh=3, rw=3, scale=1 / 3, **_BIASED),
+        dict(order=4, C0=1, H=2, W=3, N=2, scale=1 / 3, **_BIASED), dict(order=2, C0=9, C_in=17, O=19, H=7, W=9, rh=2, rw=2, N=1),
         dict(order=2, regime="whole", N=3, H=4, W=5, scale=0.5, **_BIASED),
     ],
     "interleave": [*THIN, dict(D=0), dict(H=0), dict(W=0), dict(D=3, N=3, H=2, W=5, regime="whole"), dict(D=5, N=2, H=7, W=9)],

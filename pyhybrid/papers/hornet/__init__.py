@@ -7,6 +7,7 @@ frequency. `CARD` says which function computes which equation, and where paper a
 
 from pyhybrid.papers._card import Card, Equation
 from pyhybrid.papers.hornet._differences import DIFFERENCES
+from pyhybrid.papers.hornet.attention_form import attention_form
 from pyhybrid.papers.hornet.block import Block
 from pyhybrid.papers.hornet.filters import GFNetFilter, GlobalFilter, GlobalLocalFilter
 from pyhybrid.papers.hornet.gnconv import GnConv
@@ -15,7 +16,7 @@ from pyhybrid.papers.hornet.model import HorNet, HorNetFeatures, downsampling, s
 
 __all__ = [
     "CARD", "GNFPN", "Block", "GFNetFilter", "GNConvModule", "GlobalFilter", "GlobalLocalFilter", "GnConv", "HorNet", "HorNetFeatures",
-    "SegmentationFusion", "downsampling", "stem",
+    "SegmentationFusion", "attention_form", "downsampling", "stem",
 ]
 
 
@@ -39,6 +40,7 @@ CARD = Card(
         Equation("(3)-(6)", "gnConv: n gates, p_(k+1) = f_k(q_k)·g_k(p_k)/alpha, widths C/2^(n-1-k)",
                  (*_ops("gn_conv", "gate_chain"), *_here("GnConv"))),
         Equation("(7)", "cost of gnConv, bounded for every n", _here("costs.closed_form", "costs.bound", "costs.terms")),
+        Equation("(8)-(9)", "the last gate as attention: a learnt kernel times one number per pixel and channel", _here("attention_form")),
         Equation("global filter", "a product in frequency (GFNet), at any size", (*_ops("global_filter", "spectrum_resize"),
                  *_here("GlobalFilter", "GFNetFilter"))),
         Equation("code", "the filter of the GF models: half local, half global", (*_ops("interleave", "layer_norm"),

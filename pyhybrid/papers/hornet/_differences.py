@@ -35,6 +35,8 @@ DIFFERENCES = (
     Difference("odd number of filtered channels", "not discussed", "fails in the forward of the global-local filter",
                "an error that names the rule", (("kind", "global"),), GNCONV),
     Difference("unknown arguments", "-", "HorNet swallows them; pretrained, in_22k, mask and dummy do nothing", "an error"),
+    Difference("backbone without trained weights", "-", "the one for detection fails when it is built without a file of weights",
+               "HorNetFeatures starts as HorNet does"),
     Difference("kernel of the local half", "3x3", "an argument in the segmentation code, but any other value fails", "3x3, no argument"),
     Difference("kernel of HorFPN", "not discussed", "the segmentation module's default is 3, its configurations say 7", "7x7",
                (("kernel_size", 3),), MODULE),
@@ -48,7 +50,7 @@ DIFFERENCES = (
     Difference("defaults of the network", "depths 2, 3, 18, 2, orders 2 to 5", "the class has others, which no published model uses",
                "those of HorNet-T"),
     Difference("cost of a transform", "not discussed", "the counting tool takes channels for rows: log2 of C'·H, not of H·W; up to 0.15 % "
-               "of the total", "transforms count as nothing; costs.official_count gives both"),
+               "of the total", "transforms count as nothing; costs.count gives both"),
     Difference("parameters of the large models", "209, 211 and 216 M", "with heads of about 10,450 classes",
                "1000 classes: 195, 196 and 202 M", (("num_classes", 10_450),)),
     Difference("crop of UPerNet with HorNet-B GF", "-", "640 in the table, 512 in the configuration", "no crop is part of a model"),

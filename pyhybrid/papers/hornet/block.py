@@ -1,4 +1,7 @@
-"""HorNet's block: gnConv mixes the pixels, a feed-forward network the channels, each on a residual branch of its own."""
+"""HorNet's block: gnConv mixes the pixels, a feed-forward network the channels, each on a residual branch of its own.
+
+Source: HorNet, arXiv 2207.14284, and the official code, which has the layer scale and what drop path does.
+"""
 
 from __future__ import annotations
 

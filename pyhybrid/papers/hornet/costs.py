@@ -5,7 +5,7 @@ Per pixel, for width C, order n and a K x K kernel: 2C² for proj_in, K²(2C - C
 
     C [ 2K²(1 - 2^-n) + (11/3 - (2/3)·4^(1-n)) C + 2 - 2^(1-n) ]  <  C [ 2K² + (11/3) C + 2 ]
 
-for every n, and no smaller bound holds for all n: higher orders cost next to nothing.
+for every n, and no smaller bound holds for all n: higher orders cost next to nothing. This is equation (7) of the card.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from itertools import pairwise
 from math import ceil, log2, prod
 from typing import Any, NamedTuple
 
-from pyhybrid.counting import counting, placeholder
+from pyhybrid.counting import Macs, counting, placeholder
 from pyhybrid.nn import Conv2d, Module, summarize
 from pyhybrid.papers.hornet.filters import spectrum_width
 from pyhybrid.papers.hornet.gnconv import GnConv
 from pyhybrid.papers.hornet.horfpn import GNConvModule
 
-__all__ = ["Count", "Fusion", "bound", "closed_form", "count", "counted", "fusions", "official_count", "per_pixel", "terms"]
+__all__ = ["Count", "Fusion", "bound", "closed_form", "count", "counted", "fusions", "per_pixel", "terms"]
 
 
 def terms(dim: int, order: int, kernel_size: int = 7) -> dict[str, int]:
@@ -45,18 +45,22 @@ def bound(dim: int, kernel_size: int = 7) -> Fraction:
 
 def counted(dim: int, order: int, **options: Any) -> int:
     """Multiply-adds per pixel of a `GnConv` with these options, by sending a map through it."""
-    return per_pixel(GnConv(dim, order, seed=None, **options), dim)
+    return per_pixel(GnConv(dim, order, seed=None, **options), dim).total
 
 
-def per_pixel(layer: Module, channels: int, size: int = 8) -> int:
+def per_pixel(layer: Module, channels: int, size: int = 8) -> Macs:
     """Multiply-adds per pixel of a layer that keeps the size of its maps, by sending a map through it."""
     with counting() as calls:
         layer.forward(placeholder((1, channels, size, size)))
-    return sum(call.macs.total for call in calls) // size**2
+    found = sum((call.macs for call in calls), Macs())
+    return Macs(found.weights // size**2, found.products // size**2)
 
 
 class Fusion(NamedTuple):
-    """A convolution that fuses maps of a pyramid, and the gnConv that HorFPN puts in its place. Multiply-adds are per pixel."""
+    """A convolution that fuses maps of a pyramid, and the gnConv that HorFPN puts in its place.
+
+    Multiply-adds are those with weights, per pixel.
+    """
 
     convolution: int
     gnconv: int
@@ -74,7 +78,8 @@ def fusions(order: int = 2, kernel_size: int = 7) -> dict[str, Fusion]:
     for name, (inputs, outputs) in {"detection": (256, 256), "segmentation": (4 * 512, 512)}.items():
         conv = Conv2d(inputs, outputs, 3, 1, 1, seed=None)
         ours = GNConvModule(inputs, outputs, order, kernel_size, seed=None)
-        found[name] = Fusion(per_pixel(conv, inputs), per_pixel(ours, inputs), conv.parameter_count(), ours.parameter_count())
+        found[name] = Fusion(per_pixel(conv, inputs).weights, per_pixel(ours, inputs).weights,
+                             conv.parameter_count(), ours.parameter_count())
     return found
 
 
@@ -82,32 +87,30 @@ class Count(NamedTuple):
     """The cost of a whole network on one image."""
 
     params: int
-    macs: int           # of convolutions and linear maps
-    gates: int          # products of gnConv
-    filters: int        # multiply-adds in frequency, four for each complex product
+    macs: int               # of convolutions and linear maps
+    gates: int              # products of gnConv
+    filters: int            # multiply-adds in frequency, four for each complex product
+    norms: int              # 5 for each value of a layer norm over the last axis
+    transforms: int         # N·C·⌈log2 N⌉ for each transform of maps of N pixels in C channels
+    misread: int            # the same with N the number of channels times the rows
+
+    @property
+    def official(self) -> int:
+        """What the official tool says. It reads (batch, channels, rows, columns) as (batch, rows, columns, channels), and counts neither
+        gates nor products in frequency, nor the layer norms over the channels of maps."""
+        return self.macs + self.norms + self.misread
 
 
 def count(model: Module, image_size: int) -> Count:
-    """What a HorNet costs on an image of this size."""
+    """What a HorNet costs on an image of this size, by our rules and by those of the official tool."""
     found = summarize(model, (1, 3, image_size, image_size))
-    filters = sum(row.macs.weights for row in found.rows if row.kind == "GlobalLocalFilter")
-    return Count(found.params, found.macs.weights - filters, found.macs.products, filters)
-
-
-def official_count(model: Module, image_size: int, *, pixels: bool = False) -> int:
-    """A HorNet on one image as the official tool counts it: convolutions and linear maps, 5 for each value of the layer norms over the
-    last axis, N·C·⌈log2 N⌉ for each transform of N points in C channels.
-
-    The tool takes N for the number of channels times the rows, since it reads (batch, channels, rows, columns) as (batch, rows, columns,
-    channels). pixels=True takes the number of pixels instead, as is meant. Gates and products in frequency are not counted.
-    """
-    found = summarize(model, (1, 3, image_size, image_size))
-    total = count(model, image_size).macs
+    norms = sum(5 * prod(row.shape) for row in found.rows if row.kind == "LayerNorm" and row.name.rpartition(".")[2] in ("norm2", "norm"))
+    filters = transforms = misread = 0
     for row in found.rows:
-        if row.kind == "LayerNorm" and row.name.rpartition(".")[2] in ("norm2", "norm"):        # those over the last axis
-            total += 5 * prod(row.shape)
-        elif row.kind == "GlobalLocalFilter":
+        if row.kind == "GlobalLocalFilter":
             _, D, H, W = row.shape
-            C, points = D // 2, H * W if pixels else D // 2 * H
-            total += C * H * (W + spectrum_width(W)) * ceil(log2(points))                       # there, and back from the half spectrum
-    return total
+            filters += row.macs.weights
+            values = D // 2 * H * (W + spectrum_width(W))           # there, and back from the half spectrum
+            transforms += values * ceil(log2(H * W))
+            misread += values * ceil(log2(D // 2 * H))
+    return Count(found.params, found.macs.weights - filters, found.macs.products, filters, norms, transforms, misread)

@@ -2,6 +2,7 @@
 
 A spectrum (h, w) is that of a map of h rows and of 2·(w-1) or 2·(w-1) + 1 columns. On a map of another size it is resized, as if its
 real and imaginary parts were images; then the filter is another one, not the same at another size.
+Source: GFNet, arXiv 2107.00645, and HorNet, arXiv 2207.14284, with the official code of both.
 """
 
 from __future__ import annotations

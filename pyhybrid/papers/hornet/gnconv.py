@@ -1,4 +1,7 @@
-"""gnConv with its parameters under the official names, and with the filters that take the place of its depthwise convolution."""
+"""gnConv with its parameters under the official names, and with the filters that take the place of its depthwise convolution.
+
+Source: HorNet, arXiv 2207.14284, and the official code; equations (3)-(6) of the card.
+"""
 
 from __future__ import annotations
 

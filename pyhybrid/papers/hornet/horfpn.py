@@ -1,4 +1,7 @@
-"""HorFPN: gnConv in place of the 3x3 convolutions that fuse the maps of a pyramid, for detection and for segmentation."""
+"""HorFPN: gnConv in place of the 3x3 convolutions that fuse the maps of a pyramid, for detection and for segmentation.
+
+Source: HorNet, arXiv 2207.14284, and the official code. The names of further levels made by convolution are ours: there the code fails.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""HorNet: four stages of blocks at 4, 8, 16 and 32 pixels a step, and a classifier; or the stages alone, for detection and segmentation."""
+"""HorNet: four stages of blocks at 4, 8, 16 and 32 pixels a step, and a classifier; or the stages alone, for detection and segmentation.
+
+Source: HorNet, arXiv 2207.14284, and the official code.
+"""
 
 from __future__ import annotations
 
@@ -22,12 +25,12 @@ STAGES = 4
 
 
 def stem(in_chans: int, dim: int, kernel: int = 4, stride: int = 4, **common: Any) -> Sequential:
-    """x (N, in_chans, H, W) -> (N, dim, ⌊H/4⌋, ⌊W/4⌋): patches of 4x4 pixels (`0`), then layer norm over the channels (`1`)."""
+    """x (N, in_chans, H, W) -> (N, dim, ⌊H/4⌋, ⌊W/4⌋) unless told otherwise: a 4x4 convolution of stride 4 (`0`), then layer norm (`1`)."""
     return Sequential({"0": Conv2d(in_chans, dim, kernel, stride, **common), "1": LayerNorm(dim, 1e-6, axis=1, **common)})
 
 
 def downsampling(dim_in: int, dim_out: int, kernel: int = 2, stride: int = 2, **common: Any) -> Sequential:
-    """x (N, dim_in, H, W) -> (N, dim_out, ⌊H/2⌋, ⌊W/2⌋): layer norm over the channels (`0`), then a 2x2 convolution of stride 2 (`1`)."""
+    """x (N, dim_in, H, W) -> (N, dim_out, ⌊H/2⌋, ⌊W/2⌋) unless told otherwise: layer norm (`0`), a 2x2 convolution of stride 2 (`1`)."""
     return Sequential({"0": LayerNorm(dim_in, 1e-6, axis=1, **common), "1": Conv2d(dim_in, dim_out, kernel, stride, **common)})
 
 

@@ -34,10 +34,10 @@ PUBLISHED = {
 
 _AGREES = "parameters and multiply-adds agree with the published ones after rounding"
 _BASE_GF = ("parameters agree after rounding; the 15.5 G published count the layer norms and the transforms as well "
-            "(costs.official_count: 15.461 G)")
+            "(costs.count(…).official: 15.461 G)")
 _22K = ("the published parameters are those of the ImageNet-22K head: the official label map reaches at least 10,459 classes, and about "
         "10,450 classes give 209 M, 211 M and 216 M, where 1000 classes give 195 M, 196 M and 202 M")
-_22K_GF = _22K + "; the multiply-adds published count the layer norms and the transforms as well (costs.official_count)"
+_22K_GF = _22K + "; the multiply-adds published count the layer norms and the transforms as well (costs.count)"
 _384 = "in the official code without a published figure; its filters are made for 384 pixels (--image-size 384 counts it there)"
 DIFFERENCES = {"base_gf": _BASE_GF, "large_7x7": _22K, "large_gf": _22K_GF, "large_gf_img384": _22K_GF, "base_gf_img384": _384}
 

@@ -18,11 +18,16 @@ mod deform_conv2d;
 mod depthwise_separable_conv;
 mod elu_plus_one;
 mod erf;
+mod gate_chain;
+mod gated_conv;
 mod gelu;
 mod global_avg_pool;
+mod global_filter;
+mod gn_conv;
 mod grid_sample;
 mod group_norm;
 mod instance_norm;
+mod interleave;
 mod layer_norm;
 mod limits;
 mod linear;
@@ -37,6 +42,7 @@ mod relative_attention;
 mod relative_bias;
 mod relu;
 mod resize_bilinear;
+mod resize_nearest;
 mod roll;
 mod settings;
 mod shift;
@@ -45,6 +51,7 @@ mod shift_sum;
 mod sigmoid;
 mod silu;
 mod softmax;
+mod spectrum_resize;
 mod squeeze_excite;
 mod tanh;
 mod tap_projection;
@@ -102,15 +109,25 @@ mod _core {
     #[pymodule_export]
     use super::erf::{erf_backward, erf_forward};
     #[pymodule_export]
+    use super::gate_chain::{gate_chain_backward, gate_chain_forward};
+    #[pymodule_export]
+    use super::gated_conv::{gated_conv_backward, gated_conv_forward};
+    #[pymodule_export]
     use super::gelu::{gelu_backward, gelu_forward};
     #[pymodule_export]
     use super::global_avg_pool::{global_avg_pool_backward, global_avg_pool_forward};
+    #[pymodule_export]
+    use super::global_filter::{global_filter_backward, global_filter_forward};
+    #[pymodule_export]
+    use super::gn_conv::{gn_conv_backward, gn_conv_forward};
     #[pymodule_export]
     use super::grid_sample::{grid_sample_backward, grid_sample_forward};
     #[pymodule_export]
     use super::group_norm::{group_norm_backward, group_norm_forward};
     #[pymodule_export]
     use super::instance_norm::{instance_norm_backward, instance_norm_forward};
+    #[pymodule_export]
+    use super::interleave::{interleave_backward, interleave_forward};
     #[pymodule_export]
     use super::layer_norm::{layer_norm_backward, layer_norm_forward};
     #[pymodule_export]
@@ -140,6 +157,8 @@ mod _core {
     #[pymodule_export]
     use super::resize_bilinear::{resize_bilinear_backward, resize_bilinear_forward};
     #[pymodule_export]
+    use super::resize_nearest::{resize_nearest_backward, resize_nearest_forward};
+    #[pymodule_export]
     use super::roll::{roll_backward, roll_forward};
     #[pymodule_export]
     use super::settings::{cpu_count, get_simd, get_threads, set_simd, set_threads, simd_levels};
@@ -155,6 +174,8 @@ mod _core {
     use super::silu::{silu_backward, silu_forward};
     #[pymodule_export]
     use super::softmax::{softmax_backward, softmax_forward};
+    #[pymodule_export]
+    use super::spectrum_resize::{spectrum_resize_backward, spectrum_resize_forward};
     #[pymodule_export]
     use super::squeeze_excite::{squeeze_excite_backward, squeeze_excite_forward};
     #[pymodule_export]

@@ -55,14 +55,14 @@ impl Dims {
 
 /// A new position between the old ones `a` and `b`, of which it takes `near` and `far`.
 #[derive(Clone, Copy)]
-struct Between<T> {
-    a: usize,
-    b: usize,
-    near: T,
-    far: T,
+pub(crate) struct Between<T> {
+    pub a: usize,
+    pub b: usize,
+    pub near: T,
+    pub far: T,
 }
 
-fn between<T: Real>(old: usize, new: usize, align_corners: bool) -> Result<Vec<Between<T>>, Error> {
+pub(crate) fn between<T: Real>(old: usize, new: usize, align_corners: bool) -> Result<Vec<Between<T>>, Error> {
     let mut all = reserved(new)?;
     for i in 0..new as u128 {
         let (s, whole) = if align_corners {

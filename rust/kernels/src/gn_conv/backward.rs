@@ -1,0 +1,126 @@
+//! gnConv walked back.
+
+use std::ops::Range;
+
+use super::{Arguments, Dims, Saved};
+use crate::conv2d;
+use crate::error::Error;
+use crate::exec::{Exec, zeros};
+use crate::gate_chain;
+use crate::gemm::{DEPTH, PANEL, Product, Source, Transpose};
+use crate::lanes::{Isa, V, Vector};
+use crate::planes::require_len;
+use crate::real::Real;
+
+pub fn backward<T: Real>(
+    dy: &[T],
+    a: &Arguments<&[T]>,
+    scale: T,
+    saved: &Saved<&[T]>,
+    g: Arguments<&mut [T]>,
+    d: &Dims,
+    exec: &Exec,
+) -> Result<(), Error> {
+    let Saved { p0, q, filtered, u } = *saved;
+    d.check(a, [p0, q, filtered])?;
+    require_len("dproj_in_weight", g.proj_in_weight, a.proj_in_weight.len())?;
+    let chain = gate_chain::Arguments { p0, filtered, weight: a.pws_weight, bias: a.pws_bias, scale };
+    let wide = d.chain.output().iter().product();
+    // Work space of everything in turn: p_n, what the chain wants, dq.
+    let mut space = zeros(gate_chain::work_space(&d.chain).max(wide).max(d.lens[1]))?;
+    let mut between = zeros(if d.out.is_some() { wide } else { 0 })?;
+    let mut dpn = dy;
+    if let (Some(weight), Some(dweight), Some(out)) = (a.proj_out_weight, g.proj_out_weight, &d.out) {
+        let pn = &mut space[..wide];
+        d.chain.check_inputs(&chain, u)?;
+        gate_chain::gated(d.chain.order - 1, &chain, u, pn, &d.chain, exec)?; // (F3) again
+        conv2d::backward(dy, pn, weight, &mut between, dweight, g.proj_out_bias, out, exec)?; // (B1)
+        dpn = &between;
+    }
+    let (mut dp0, mut df) = (zeros(d.lens[0])?, zeros(d.lens[1])?);
+    let gradients = gate_chain::Gradients { p0: &mut dp0, filtered: &mut df, weight: g.pws_weight, bias: g.pws_bias };
+    gate_chain::backward_in(&mut space, dpn, &chain, u, gradients, &d.chain, exec)?; // (B2)
+    drop(between);
+    let dq = &mut space[..d.lens[1]];
+    conv2d::backward(&df, q, a.dwconv_weight, dq, g.dwconv_weight, g.dwconv_bias, &d.filter, exec)?; // (B3)
+    drop(df);
+    let (to_p0, to_q) = g.proj_in_weight.split_at_mut(d.cut());
+    conv2d::weight_gradient(&dp0, a.x, to_p0, &d.entry[0], exec)?; // (B4)
+    conv2d::weight_gradient(dq, a.x, to_q, &d.entry[1], exec)?;
+    if let Some(bias) = g.proj_in_bias {
+        let (of_p0, of_q) = bias.split_at_mut(d.chain.first);
+        conv2d::bias_gradient(&dp0, of_p0, &d.entry[0], exec)?;
+        conv2d::bias_gradient(dq, of_q, &d.entry[1], exec)?;
+    }
+    input_gradient(&dp0, dq, a.proj_in_weight, g.x, d, exec)
+}
+
+/// dx = proj_in_weightᵀ [dp₀, dq]                                                                                                   (B4)
+fn input_gradient<T: Real>(
+    dp0: &[T],
+    dq: &[T],
+    weight: &[T],
+    dx: &mut [T],
+    d: &Dims,
+    exec: &Exec,
+) -> Result<(), Error> {
+    let (first, rows, pixels) = (d.chain.first, d.chain.first << d.chain.order, d.chain.pixels());
+    require_len("dx", dx, d.chain.images * d.inputs * pixels)?;
+    if dx.is_empty() {
+        return Ok(());
+    }
+    let mut turned = zeros(weight.len())?;
+    let (x_pitch, y_pitch) = (d.inputs, rows);
+    exec.run(Transpose { x: weight, x_pitch, rows, columns: d.inputs, y: &mut turned, y_pitch });
+    let product =
+        Product { images: d.chain.images, groups: 1, rows: d.inputs, depth: rows, block: DEPTH, columns: pixels };
+    product.run(&turned, &Stacked { upper: dp0, lower: dq, first, rows, pixels }, None, dx, exec)
+}
+
+/// Two arrays of maps, the channels of one above those of the other: `first` of `rows`.
+struct Stacked<'a, T> {
+    upper: &'a [T],
+    lower: &'a [T],
+    first: usize,
+    rows: usize,
+    pixels: usize,
+}
+
+impl<T: Real> Source<T> for Stacked<'_, T> {
+    fn scratch(&self, _: usize) -> Result<usize, Error> {
+        Ok(0)
+    }
+
+    #[inline(always)]
+    fn pack<I: Isa>(&self, _: usize, depth: Range<usize>, columns: Range<usize>, _: &mut [T], panels: &mut [T]) {
+        let (lanes, rest, len) = (V::<T, I>::LANES, self.rows - self.first, depth.len());
+        let mut column = columns.start;
+        while column < columns.end {
+            let (image, inside) = (column / self.pixels, column % self.pixels);
+            let n = (self.pixels - inside).min(columns.end - column);
+            for (r, k) in depth.clone().enumerate() {
+                let (x, row) = if k < self.first {
+                    (self.upper, image * self.first + k)
+                } else {
+                    (self.lower, image * rest + k - self.first)
+                };
+                let from = &x[row * self.pixels + inside..][..n];
+                let mut done = 0;
+                while done < n {
+                    let at = column - columns.start + done;
+                    let end = (PANEL - at % PANEL).min(n - done) + done;
+                    let to = &mut panels[(at / PANEL * len + r) * PANEL + at % PANEL..][..end - done];
+                    let (mut l, from) = (0, &from[done..end]);
+                    while l + lanes <= to.len() {
+                        V::<T, I>::load(&from[l..]).store(&mut to[l..]);
+                        l += lanes;
+                    }
+                    let some = to.len() - l;
+                    V::<T, I>::load_partial(&from[l..], some).store_partial(&mut to[l..], some);
+                    done = end;
+                }
+            }
+            column += n;
+        }
+    }
+}
