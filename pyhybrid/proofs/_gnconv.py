@@ -20,11 +20,12 @@ from pyhybrid.proofs._notation import Array, Conv, Pair, Sum, half, times
 
 SOURCE = "HorNet, arXiv 2207.14284, gnConv: p_(k+1) = s·f_k(q_k)·g_k(p_k)"
 ORDERS: tuple[dict[str, Any], ...] = (
-    dict(N=2, C=2, order=1, H=2, W=2, scale=1), dict(N=1, C=4, order=2, H=2, W=3),
+    dict(N=2, C=2, order=1, H=2, W=2, scale=1), dict(N=1, C=4, order=2, H=2, W=2, scale=3),
     dict(N=1, C=4, order=3, H=2, W=2, kernel=(3, 1), scale=1),
-    dict(N=1, C=8, order=4, H=1, W=3, kernel=(1, 3), scale=2), dict(N=1, C=16, order=5, H=1, W=2, kernel=(1, 3), scale=1))
-SMALL: tuple[dict[str, Any], ...] = (dict(N=1, C=1, order=1, H=1, W=2, kernel=(1, 3)),)
-OUTSIDE: dict[str, Any] = dict(N=1, C=4, order=2, H=3, W=4)
+    dict(N=1, C=8, order=4, H=1, W=2, kernel=(1, 3), scale=2), dict(N=1, C=16, order=5, H=1, W=2, kernel=(1, 3), scale=1))
+SMALL: tuple[dict[str, Any], ...] = (dict(N=1, C=1, order=1, H=1, W=2, kernel=(1, 3)),
+                                     dict(N=1, C=2, order=2, H=1, W=1, kernel=(1, 1)))
+OUTSIDE: dict[str, Any] = dict(N=1, C=4, order=2, H=2, W=3, scale=1)
 DEGREE = 22    # of y in all drawn entries, at most: each gate multiplies by x, by three weights and, but for the first, by one of g_k
 
 

@@ -51,7 +51,7 @@ def on_torus(w: World, x: Array) -> Array:
 
 
 MOVES: tuple[dict[str, Any], ...] = (
-    dict(N=1, C=1, order=1, H=9, W=9, kernel=(7, 7), offset=(1, 2), scale=1), dict(N=1, C=2, order=2, H=6, W=5, offset=(2, 1)),
+    dict(N=1, C=1, order=1, H=9, W=9, kernel=(7, 7), offset=(1, 2), scale=1), dict(N=1, C=2, order=2, H=6, W=5, offset=(2, 1), scale=3),
     dict(N=1, C=4, order=3, H=2, W=7, kernel=(3, 3), offset=(0, 3), scale=1),
     dict(N=1, C=8, order=4, H=5, W=1, kernel=(3, 1), offset=(1, 0), scale=2))
 THERE = Step("gn_conv(T x)", lambda w: gn(w, rolled(w, w.x)))

@@ -61,7 +61,7 @@ DEGREE = Proof(
     source=_gnconv.SOURCE,
     world=_gnconv.world,
     sizes=_gnconv.ORDERS,
-    small=_gnconv.SMALL,
+    small=_gnconv.SMALL[:1],
     degree=_gnconv.DEGREE,
     steps=(
         DIFFERENCE,
@@ -186,7 +186,7 @@ def mixed_factor(w: World) -> Array:
 
 MIXED = Step("p_n(…, a·r + b·r', …)", lambda w: chained(w, w.a * w.r + w.b * w.r2))
 SPLIT = Step("a·p_n(…, r, …) + b·p_n(…, r', …)", lambda w: w.a * chained(w, w.r) + w.b * chained(w, w.r2))
-OUTSIDE_SLOT: dict[str, Any] = dict(N=1, C=4, order=2, H=2, W=3, slot=-1)
+OUTSIDE_SLOT: dict[str, Any] = dict(N=1, C=4, order=2, H=2, W=3, slot=-1, scale=1)
 
 
 def doubled(w: World) -> Array:
@@ -202,8 +202,8 @@ MULTILINEAR = Proof(
     domain="any n >= 1, any slot, any sizes",
     source=_gnconv.SOURCE,
     world=slot_world,
-    sizes=(dict(N=2, C=2, order=1, H=2, W=3, slot=0), dict(N=1, C=4, order=2, H=2, W=3, slot=-1),
-           dict(N=1, C=4, order=3, H=2, W=2, slot=1), dict(N=1, C=8, order=4, H=1, W=3, kernel=(1, 3), slot=3)),
+    sizes=(dict(N=2, C=2, order=1, H=2, W=3, slot=0), dict(N=1, C=4, order=2, H=2, W=3, slot=-1, scale=3),
+           dict(N=1, C=4, order=3, H=2, W=2, slot=1, scale=1), dict(N=1, C=8, order=4, H=1, W=2, kernel=(1, 3), slot=3, scale=1)),
     small=(dict(N=1, C=1, order=1, H=1, W=2, kernel=(1, 3), slot=0), dict(N=1, C=1, order=1, H=1, W=2, kernel=(1, 3), slot=-1)),
     degree=_gnconv.DEGREE,
     steps=(

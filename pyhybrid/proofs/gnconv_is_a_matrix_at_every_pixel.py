@@ -142,7 +142,7 @@ def twice(w: World, x: Array) -> Array:
 
 
 WIDE: tuple[dict[str, Any], ...] = (
-    dict(N=1, C=2, order=1, H=5, W=4, pixel=(2, 1), scale=1), dict(N=1, C=4, order=2, H=4, W=5, pixel=(0, 2)),
+    dict(N=1, C=2, order=1, H=5, W=4, pixel=(2, 1), scale=1), dict(N=1, C=4, order=2, H=3, W=5, pixel=(0, 2), scale=3),
     dict(N=1, C=4, order=3, H=1, W=6, pixel=(0, 3), kernel=(1, 3), scale=1),
     dict(N=1, C=16, order=5, H=4, W=1, pixel=(0, 0), kernel=(3, 1), scale=1))
 LOCAL = Proof(
