@@ -45,6 +45,15 @@ STATEMENTS = (
     "instance_norm_cancels_biases",
     "channel_norm_cannot_dim_a_pixel",
     "gate_stays_between_zero_and_x",
+    "gnconv_has_degree_order_plus_one",
+    "gnconv_is_a_matrix_at_every_pixel",
+    "gnconv_gradients_share_by_degree",
+    "gnconv_of_order_one_is_a_gated_convolution",
+    "gnconv_costs_less_than_a_bound_for_every_order",
+    "global_filter_is_a_circular_convolution",
+    "global_filter_has_redundant_columns",
+    "gnconv_and_filters_move_with_the_image",
+    "degree_tells_operators_apart",
 )
 
 

@@ -4,7 +4,8 @@ How neighbours are compared
 exact      On float64 arrays that hold integers small enough for every sum to stay below 2^53, hence without rounding: `==`. If two
            polynomials of degree d differ, they agree at a point drawn from |S| values per variable with chance at most d/|S| (Schwartz,
            Zippel). Each listed size gets several draws, each draw runs on every backend. Expressions that need exp are compared up to
-           the step's stated bound instead.
+           the step's stated bound instead. Above degree FLOAT_DEGREE so small integers would be too few values: there the arrays hold
+           Python's integers, which are never rounded, and run through the NumPy bodies only.
 fractions  On object arrays of fractions, with logits as logarithms of fractions: `==` again, also through exp and log.
 symbolic   On symbols: the difference expands to 0, entry by entry. This proves the statement for the size.
 """
@@ -22,11 +23,12 @@ from pyhybrid.proofs._draw import Draw, World, sympy
 from pyhybrid.proofs._numbers import plain
 from pyhybrid.proofs._proof import Counterexample, Difference, Failure, Proof, Step, StepVerdict, Verdict
 
-__all__ = ["MODES", "check", "compare", "largest_integer", "survival"]
+__all__ = ["MODES", "check", "compare", "kind_of", "largest_integer", "survival"]
 
 MODES = {"exact": ("integers", 3), "fractions": ("fractions", 3), "symbolic": ("symbols", 1)}  # kind of draw, draws per size
 EXACT_BITS = 36  # integers of a degree-d product are below 2^(36/d), which leaves 2^17 terms per sum before 2^53
-FRACTION_LIMIT = 10**6
+FLOAT_DEGREE = 4
+FRACTION_LIMIT = WHOLE_LIMIT = 10**6
 INSTANCE_LIMIT = 9  # counterexamples are printed: one digit each
 
 
@@ -40,6 +42,11 @@ def largest_integer(degree: int) -> int:
     return int(2 ** (EXACT_BITS // degree))
 
 
+def kind_of(proof: Proof) -> str:
+    """The kind of draw that judges a proof in the mode "exact"."""
+    return "wholes" if (proof.degree or 0) > FLOAT_DEGREE else "integers"
+
+
 def check(proof: Proof, mode: str = "exact", *, draws: int | None = None, seed: int = 0) -> Verdict:
     """Check every step and every counterexample; `draws` per size. A proof without small sizes is checked on numbers in every mode."""
     if mode not in MODES:
@@ -47,8 +54,9 @@ def check(proof: Proof, mode: str = "exact", *, draws: int | None = None, seed: 
     started = time.perf_counter()
     mode = mode if proof.small else "exact"
     kind, usual = MODES[mode]
+    kind = kind_of(proof) if kind == "integers" else kind
     draws = usual if draws is None or kind == "symbols" else draws
-    limit = FRACTION_LIMIT if kind == "fractions" else largest_integer(proof.degree or 2)
+    limit = {"fractions": FRACTION_LIMIT, "wholes": WHOLE_LIMIT}.get(kind) or largest_integer(proof.degree or 2)
     sizes = proof.sizes if mode == "exact" else proof.small
     chain = [_Tally(step) for step in proof.steps[1:]]
     for world, name in _worlds(proof.world, sizes, kind, draws, seed, limit):
@@ -56,9 +64,9 @@ def check(proof: Proof, mode: str = "exact", *, draws: int | None = None, seed: 
             values = [step.value(world) for step in proof.steps]
         for tally, left, right in zip(chain, values, values[1:], strict=False):
             tally.add(left, right, world, exact=kind != "integers")
-    if mode == "exact" and proof.degree:
+    if kind == "integers" and proof.degree:
         _check_headroom(proof, limit)
-    failures = tuple(_outside(example, seed) for example in proof.counterexamples)
+    failures = tuple(_outside(example, seed, kind_of(proof)) for example in proof.counterexamples)
     chance = 0.0 if kind == "symbols" else survival(proof.degree, 2 * limit + 1, draws) if proof.degree else None
     return Verdict(proof, mode, tuple(tally.verdict() for tally in chain), failures, len(sizes), draws,
                    _backends(kind), chance, time.perf_counter() - started)
@@ -131,10 +139,10 @@ def _check_headroom(proof: Proof, limit: int) -> None:
             raise ValueError(f"{proof.name}: integers up to {limit} reach {largest:.3g} >= 2^53 at {size}: choose smaller sizes")
 
 
-def _outside(example: Counterexample, seed: int) -> Failure:
+def _outside(example: Counterexample, seed: int, kind: str) -> Failure:
     """Look for one instance where the sides differ; what must agree has to agree at every draw."""
     first: Difference | None = None
-    for world, name in _worlds(example.world, (example.sizes,), "integers", MODES["exact"][1], seed, INSTANCE_LIMIT):
+    for world, name in _worlds(example.world, (example.sizes,), kind, MODES["exact"][1], seed, INSTANCE_LIMIT):
         with backend.use(name), np.errstate(over="ignore", invalid="ignore"):
             bound = None if example.bound is None else example.bound(world)
             first = first or compare(example.left.value(world), example.right.value(world), bound)[0]

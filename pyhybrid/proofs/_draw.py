@@ -1,4 +1,4 @@
-"""Where a proof's arrays come from: integers in float64, fractions, or symbols.
+"""Where a proof's arrays come from: integers in float64, integers of any length, fractions, or symbols.
 
 `draw("x", 2, 3)` is for polynomial statements. Statements with a softmax use `draw.log` for what is exponentiated, `draw.exponent` for what
 multiplies it, and `draw.real` for the rest.
@@ -19,7 +19,7 @@ from pyhybrid.proofs._numbers import Log
 __all__ = ["KINDS", "Draw", "World", "sympy"]
 
 Array = np.ndarray
-KINDS = ("integers", "largest", "fractions", "symbols")
+KINDS = ("integers", "largest", "wholes", "fractions", "symbols")
 DENOMINATOR = 12
 
 
@@ -40,7 +40,8 @@ def sympy() -> Any:
 class Draw:
     """One way of filling the arrays of a `World`. Integers and numerators come from the 2·limit + 1 values -limit … limit.
 
-    Kind "largest" puts `limit` everywhere: with it, an expression without subtractions takes the largest value it can take.
+    Kind "integers" is in float64, kind "wholes" are Python's integers. Kind "largest" puts `limit` everywhere: with it, an expression
+    without subtractions takes the largest value it can take.
     """
 
     def __init__(self, kind: str, seed: list[int], limit: int) -> None:
@@ -52,7 +53,7 @@ class Draw:
     @property
     def exact(self) -> bool:
         """Whether the entries are objects, so that not even rounding stands between two expressions."""
-        return self.kind in ("fractions", "symbols")
+        return self.kind in ("wholes", "fractions", "symbols")
 
     def __call__(self, name: str, *shape: int) -> Array:
         """An array of this shape, every entry drawn from the same number of values."""
@@ -60,6 +61,8 @@ class Draw:
             return _frozen(np.full(shape, float(self.limit)))
         if self.kind == "integers":
             return _frozen(self._integers(shape, -self.limit).astype(np.float64))
+        if self.kind == "wholes":
+            return _objects(shape, self._integers(shape, -self.limit).ravel().tolist())
         if self.kind == "fractions":
             parts = zip(self._integers(shape, -self.limit).flat, self._denominators(shape), strict=True)
             return _objects(shape, [Fraction(int(p), q) for p, q in parts])
