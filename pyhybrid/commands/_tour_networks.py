@@ -20,11 +20,12 @@ def networks(photo: Array) -> bool:
     print("  table 1 of the paper by counting, multiply-adds per pixel in stage I and II:")
     print("\n".join(f"    {line}" for line in costs.table_text((64, 512)).splitlines()))
     rows = []
-    for name in ("acmix_resnet26", "acmix_resnet50", "acmix_swin_t", "coatnet_0"):
+    for name in ("acmix_resnet26", "acmix_resnet50", "acmix_swin_t", "coatnet_0", "das_resnet50"):
         found, paper = summarize(build(name, seed=None), (1, 3, 224, 224)), VARIANTS[name].published
         assert paper is not None
         rows.append([name, f"{found.params:,}", f"{paper.params:g} M", f"{found.macs.total / 1e9:.3f} G", f"{paper.macs:g} G"])
     print(console.table(["model", "counted", "in the paper", "multiply-adds", "in the paper"], rows))
+    print("  das_resnet50: the paper's figures leave out its deformable kernels (`pyhybrid summary das_resnet50`)")
     return _gradient_through_a_network(photo)
 
 

@@ -6,7 +6,7 @@ from nn.judge import judge, randomise
 
 from pyhybrid import backend
 from pyhybrid.errors import ConstraintError
-from pyhybrid.nn import DeformConv2d, GroupNorm, InstanceNorm2d, ReLU6, StateDictError
+from pyhybrid.nn import DeformConv2d, GroupNorm, InstanceNorm2d, ReLU6, StateDictError, summarize
 from pyhybrid.ops import conv2d, deform_conv2d, depthwise_separable_conv, sigmoid
 from pyhybrid.papers.das import DASGate
 from pyhybrid.papers.das.gate import VARIANTS
@@ -267,6 +267,21 @@ def test_on_one_pixel_the_gate_is_the_sigmoid_of_its_bias(name, rng):
         A = attention(layer, rng.standard_normal((2, 6, 1, 1)))
     expected = 1 / (1 + np.exp(-layer.named_params()["layer_norm.bias"]))
     np.testing.assert_allclose(A, np.broadcast_to(expected[:, None, None], A.shape), rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", BOTH)
+@pytest.mark.parametrize("letter", VARIANTS)
+def test_every_variant_keeps_the_precision_and_its_input(letter, name, rng):
+    layer, x = DASGate(6, 0.5, variant=letter, dtype="float32"), rng.standard_normal((5, 4, 6, 2)).astype("f4").transpose(3, 2, 0, 1)
+    before = x.copy()
+    x.flags.writeable = False
+    with backend.use(name):
+        y, cache = layer.forward(x)
+        dx, grads = layer.backward(np.ones_like(y), cache)
+    assert y.dtype == dx.dtype == np.float32 and y.shape == dx.shape == x.shape and np.array_equal(x, before)
+    assert all(grad.dtype == np.float32 for grad in grads.values())
+    found = summarize(DASGate(6, 0.5, variant=letter, seed=None), (2, 6, 5, 4))
+    assert found.shape == (2, 6, 5, 4) and found.params == layer.parameter_count() and found.macs.total > 0
 
 
 def test_an_image_of_nothing_and_a_batch_of_nothing(rng):
