@@ -47,9 +47,9 @@ def judge(layer, x, *arguments, rng, training=False, step=2.0**-20):
 
 def randomise(layer, rng):
     """No zeros and ones left among the parameters; running variances positive."""
-    state = layer.state_dict()
+    state, learnt = layer.state_dict(), set(layer.named_params())
     for name, value in state.items():
-        if name in layer.named_params():
+        if name in learnt:
             state[name] = rng.standard_normal(value.shape) * 0.5
         elif name.endswith("running_var"):
             state[name] = rng.uniform(0.5, 2, value.shape)

@@ -113,8 +113,9 @@ CORNERS: dict[str, list[Pins]] = {
         dict(N=3, rest=(5, 7), rate=0.3), dict(N=2, rest=(33,), rate=0.0, regime="large"), dict(N=2, rest=(3,), rate=0.3, regime="tiny"),
     ],
     "layer_scale": [
-        dict(n=1), dict(n=0, lead=(2,), rest=()), dict(n=0, lead=(2,), rest=(3,)), dict(lead=(), rest=(), n=6), dict(lead=(0,), n=3),
-        dict(rest=(0,), n=3), dict(lead=(2,), rest=(2, 3), n=5, backwards=False), dict(lead=(3, 2), rest=(), n=33, backwards=True),
+        dict(n=1, lead=(2,), rest=(3,)), dict(lead=(2,), rest=(2, 3), n=5, backwards=False), dict(lead=(3, 2), rest=(), n=33),
+        dict(n=0, lead=(2,), rest=()), dict(n=0, lead=(2,), rest=(3,)), dict(lead=(), rest=(), n=6), dict(lead=(0,), n=3),
+        dict(rest=(0,), n=3),
         dict(lead=(3, 2), rest=(3,), n=4, regime="whole"), dict(lead=(2,), rest=(), n=2, regime="large"), dict(n=6, regime="tiny"),
     ],
     "mixed_conv": [

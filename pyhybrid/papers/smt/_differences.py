@@ -9,7 +9,8 @@ __all__ = ["DIFFERENCES"]
 BLOCK = "pyhybrid.papers.smt.SMTBlock"
 NETWORK = "pyhybrid.papers.smt.SMT"
 
-# "Listing" is the operator alone, as blogs have it. The paper's side is that of its equations.
+# "Listing" is the operator alone, as blogs have it. The paper's equations are known here as others quote them: only the number (1) and
+# what the abstract says are certain, so its side is marked where it decides something.
 DIFFERENCES = (
     Difference("projections of the operator", "V = W_v X and Mod = SAA(MHMC(W_s X)); Z = Mod * V is the end",
                "v, s, and a linear map proj with a bias after the product; listing: v and s, and it ends with Z", "as the code",
@@ -19,13 +20,13 @@ DIFFERENCES = (
                (("qkv_bias", False),)),
     Difference("order of the aggregation", "W_inter of W_intra of the groups",
                "proj0, batch norm, GELU, proj1; listing: the same", "as the code"),
-    Difference("what lies between W_intra and W_inter", "nothing: the equations are linear",
+    Difference("what lies between W_intra and W_inter", "nothing: the equations, as others quote them, are linear",
                "batch norm and GELU; listing: the same", "as the code", (("norm_act", False),)),
-    Difference("narrowing after W_intra", "up and down within each group, then a 1x1 convolution across the groups",
-               "up within each group; the way down is the dense convolution across the groups; listing: the same", "as the code",
+    Difference("narrowing after W_intra", "as others describe it, up and down within each group, then a 1x1 convolution across the groups",
+               "up within each group; the way down is the dense convolution across the groups", "as the code",
                (("fusion", "grouped"),)),
-    Difference("W_intra of different groups", "no group index: one matrix for all", "one for each group; listing: the same", "as the code",
-               (("shared", True),)),
+    Difference("W_intra of different groups", "the equations, as others quote them, have no group index: one matrix for all",
+               "one for each group", "as the code", (("shared", True),)),
     Difference("order of the channels", "group i holds map i of every head, eq. (4)",
                "heads are contiguous channels; the groups come of stacking the heads behind the channel axis. proj1 returns to the "
                "ordinary order without an inverse permutation", "as the code, by the operator regroup"),
