@@ -104,7 +104,7 @@ def _speed(stop: Stop, fast: bool) -> bool:
 
 
 def _picture(stop: Stop, photo: Array, folder: Path) -> bool:
-    path = folder / f"{stop.operator}.png"
+    path = folder / f"{stop.paper.lower()}.png"
     print(f"    picture   {path}: {stop.picture(photo, path)}")
     return True
 
@@ -192,6 +192,59 @@ def _das_picture(photo: Array, path: Path) -> str:
     return "a 1x1 deformable convolution whose offsets turn the middle of the photograph"
 
 
+# SMT.
+
+
+def _smt_work(draw: Draw, N: int, C: int, H: int) -> Work:
+    return {"x": draw(N, C, H, H), "weight": draw(C // 4, 9 + 25 + 49 + 81), "bias": draw(C)}, {"kernel_sizes": (3, 5, 7, 9)}
+
+
+def _smt_picture(photo: Array, path: Path) -> str:
+    from pyhybrid.ops import mixed_conv, modulation
+    from pyhybrid.pictures import tiles
+
+    grey, (H, W) = photo.mean(1, keepdims=True), photo.shape[2:]
+    sizes = (3, 5, 7, 9)
+    means = mixed_conv.pack([np.full((1, 1, k, k), k**-2.0) for k in sizes], sizes)
+    heads, _ = mixed_conv.forward(np.repeat(grey, 4, axis=1), means, kernel_sizes=sizes)
+    modulator = np.abs(heads[:, :1] - heads[:, 3:]) * 8
+    z, _ = modulation.forward(grey.reshape(1, 1, H * W).swapaxes(1, 2), modulator)
+    shown = {f"head {t}: {k}x{k}": heads[0, t] for t, k in enumerate(sizes)}
+    shown |= {"photograph": photo[0], "value": grey[0, 0], "modulator: where 3x3 and 9x9 differ": modulator[0, 0],
+              "value · modulator": z.reshape(H, W)}
+    tiles(path, shown, columns=4, title="every head sees at a scale of its own; what they tell together multiplies the value")
+    return "four heads at four scales, a modulator made of two of them, and what it leaves of the photograph"
+
+
+# HorNet.
+
+
+def _hornet_work(draw: Draw, N: int, C: int, H: int) -> Work:
+    order, C0 = 3, C // 4
+    matrix = np.float32(C) ** -0.5
+    arrays = {"x": draw(N, C, H, H), "proj_in_weight": draw(2 * C, C, 1, 1) * matrix, "dwconv_weight": draw(2 * C - C0, 1, 7, 7) / 7,
+              "pws_weight": draw(2 * C0 * C0 + 8 * C0 * C0) * matrix, "proj_out_weight": draw(C, C, 1, 1) * matrix}
+    return arrays, {"order": order}
+
+
+def _hornet_picture(photo: Array, path: Path) -> str:
+    from pyhybrid.ops import global_filter
+    from pyhybrid.pictures import tiles
+
+    _, _, H, W = photo.shape
+    down, across = np.fft.fftfreq(H)[:, None], np.fft.rfftfreq(W)[None]
+    radius = np.hypot(down, across)
+    few = np.exp(-((radius / 0.06) ** 2))
+    moved = np.exp(-2j * np.pi * (0.25 * H * down + 0.3 * W * across))
+    shown = {"photograph": photo[0]}
+    for title, spectrum in (("slow waves alone", few), ("fast waves alone", 1 - few), ("every wave turned", moved)):
+        weight = np.stack([np.broadcast_to(part, (3, H, W // 2 + 1)) for part in (spectrum.real, spectrum.imag)], axis=-1)
+        y = global_filter.forward(photo, np.ascontiguousarray(weight))[0][0]
+        shown[title] = y if title != "fast waves alone" else y + 0.5
+    tiles(path, shown, columns=4, title="a global filter multiplies waves: one product per frequency, a kernel as large as the map")
+    return "global filters of the photograph; a shift comes in again on the other side, since waves have no border"
+
+
 STOPS: tuple[Stop, ...] = (
     Stop("ACmix", "y = α·attention(q, k, v) + β·Σ_pq Shift(f_pq, p-1, q-1), both of the same q, k, v = W x    eqs. (7)-(16)", "acmix",
          ("conv_is_shift_and_sum.odd", "acmix_conv_path_is_one_conv"), _acmix_work, _acmix_picture),
@@ -199,4 +252,8 @@ STOPS: tuple[Stop, ...] = (
          ("static_relative_attention_is_a_normalised_convolution",), _coatnet_work, _coatnet_picture),
     Stop("DAS", "y = Σ_pq K_pq·m_pq·x(i + p - r + dy_pq, j + q - r + dx_pq), x between pixels by bilinear sampling    eq. (2)",
          "deform_conv2d", ("zero_offsets_give_the_convolution",), _das_work, _das_picture),
+    Stop("SMT", "y[tM+i] = DW_k(t) x[tM+i], k(t) = 3, 5, 7, …: channel i of head t sees at the scale of its head    eq. (1)", "mixed_conv",
+         (), _smt_work, _smt_picture),
+    Stop("HorNet", "p_(k+1) = f_k(q_k) · g_k(p_k) / α, k = 0 … n-1: a polynomial of degree n + 1 in x    eqs. (3)-(4)", "gn_conv",
+         ("gnconv_has_degree_order_plus_one",), _hornet_work, _hornet_picture),
 )
