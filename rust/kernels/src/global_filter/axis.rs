@@ -1,6 +1,9 @@
 //! Fourier transforms of vectors along one axis, as products with matrices of cosines and sines. What stands at j and at n − j is added
 //! and subtracted first: cosines meet the sums, sines the differences, and both halves of the result come from one product each.
 
+use std::cmp::Ordering;
+use std::f64::consts::{FRAC_1_SQRT_2, FRAC_PI_2};
+
 use crate::error::Error;
 use crate::exec::{Buffer, zeros};
 use crate::lanes::{Isa, V, Vector};
@@ -49,15 +52,15 @@ impl<T: Real> Lines<T> {
     }
 }
 
-/// cos and sin of 2πt/n, exact at multiples of a quarter turn, and symmetric about them.
+/// cos and sin of 2πt/n, exact at multiples of a quarter turn, and symmetric about those of an eighth.
 fn wave(t: usize, n: usize) -> (f64, f64) {
     let (t, n) = (t as u128, n as u128);
     let (quarter, rest) = (4 * t / n, 4 * t % n);
-    let angle = |part: u128| std::f64::consts::FRAC_PI_2 * part as f64 / n as f64;
-    let (c, s) = if 2 * rest <= n {
-        (angle(rest).cos(), angle(rest).sin())
-    } else {
-        (angle(n - rest).sin(), angle(n - rest).cos())
+    let angle = |part: u128| FRAC_PI_2 * part as f64 / n as f64;
+    let (c, s) = match (2 * rest).cmp(&n) {
+        Ordering::Less => (angle(rest).cos(), angle(rest).sin()),
+        Ordering::Equal => (FRAC_1_SQRT_2, FRAC_1_SQRT_2),
+        Ordering::Greater => (angle(n - rest).sin(), angle(n - rest).cos()),
     };
     match quarter % 4 {
         0 => (c, s),
