@@ -235,7 +235,7 @@ def _hornet_picture(photo: Array, path: Path) -> str:
     down, across = np.fft.fftfreq(H)[:, None], np.fft.rfftfreq(W)[None]
     radius = np.hypot(down, across)
     few = np.exp(-((radius / 0.06) ** 2))
-    moved = np.exp(-2j * np.pi * (0.25 * H * down + 0.3 * W * across))
+    moved = np.exp(-2j * np.pi * (H // 4 * down + W // 3 * across))
     shown = {"photograph": photo[0]}
     for title, spectrum in (("slow waves alone", few), ("fast waves alone", 1 - few), ("every wave turned", moved)):
         weight = np.stack([np.broadcast_to(part, (3, H, W // 2 + 1)) for part in (spectrum.real, spectrum.imag)], axis=-1)
