@@ -45,6 +45,10 @@ STATEMENTS = (
     "instance_norm_cancels_biases",
     "channel_norm_cannot_dim_a_pixel",
     "gate_stays_between_zero_and_x",
+    "mixed_convolution_is_one_depthwise_convolution",
+    "regroup_is_a_permutation",
+    "aggregation_without_gelu_is_one_matrix",
+    "modulation_is_of_degree_two",
 )
 
 
