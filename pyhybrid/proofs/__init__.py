@@ -49,6 +49,7 @@ STATEMENTS = (
     "regroup_is_a_permutation",
     "aggregation_without_gelu_is_one_matrix",
     "modulation_is_of_degree_two",
+    "modulation_moves_with_the_image",
 )
 
 
