@@ -21,14 +21,9 @@ def regrouped(x: Array, heads: int, *, inverse: bool = False) -> Array:
     return regroup.forward(x, heads=heads, inverse=inverse)[0]
 
 
-def by_index(w: World, x: Array) -> Array:
-    """y[i·heads + t] = x[t·M + i]."""
-    return np.stack([x[:, t * w.M + i] for i in range(w.M) for t in range(w.heads)], axis=1)
-
-
-def there_and_back_by_index(w: World) -> Array:
-    """z[t·M + i] = y[i·heads + t]."""
-    y = by_index(w, w.x)
+def back_by_index(w: World) -> Array:
+    """z[t·M + i] = y[i·heads + t], y = regroup(x)."""
+    y = regrouped(w.x, w.heads)
     return np.stack([y[:, i * w.heads + t] for t in range(w.heads) for i in range(w.M)], axis=1)
 
 
@@ -45,11 +40,11 @@ INVERSE = Proof(
     degree=1,
     steps=(
         Step("regroup(regroup(x, heads = N), heads = M)", lambda w: regrouped(regrouped(w.x, w.heads), w.M)),
-        Step("z[t·M + i] = y[i·N + t], y[i·N + t] = x[t·M + i]", there_and_back_by_index,
-             "regroup (F1) with N heads of M channels, then with M heads of N channels"),
+        Step("z[t·M + i] = y[i·N + t], y = regroup(x, heads = N)", back_by_index, "regroup (F1) with M heads of N channels"),
         Step("regroup(regroup(x, heads = N), heads = N, inverse)", lambda w: regrouped(regrouped(w.x, w.heads), w.heads, inverse=True),
              "regroup (F2)"),
-        Step("x", lambda w: w.x, "z[t·M + i] = x[t·M + i]; every channel is some t·M + i with t < N, i < M, and only one")),
+        Step("x", lambda w: w.x, "y[i·N + t] = x[t·M + i] by (F1), so z[t·M + i] = x[t·M + i]; "
+             "every channel is some t·M + i with t < N, i < M, and only one")),
     counterexamples=(
         Counterexample("the same number twice, unequal numbers", world, dict(N=1, heads=2, M=3),
                        Step("regroup(regroup(x, heads = 2), heads = 2), 6 channels", lambda w: regrouped(regrouped(w.x, w.heads), w.heads)),
