@@ -54,6 +54,11 @@ STATEMENTS = (
     "global_filter_has_redundant_columns",
     "gnconv_and_filters_move_with_the_image",
     "degree_tells_operators_apart",
+    "mixed_convolution_is_one_depthwise_convolution",
+    "regroup_is_a_permutation",
+    "aggregation_without_gelu_is_one_matrix",
+    "modulation_is_of_degree_two",
+    "modulation_moves_with_the_image",
 )
 
 
