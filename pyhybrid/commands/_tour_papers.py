@@ -253,7 +253,7 @@ STOPS: tuple[Stop, ...] = (
     Stop("DAS", "y = Σ_pq K_pq·m_pq·x(i + p - r + dy_pq, j + q - r + dx_pq), x between pixels by bilinear sampling    eq. (2)",
          "deform_conv2d", ("zero_offsets_give_the_convolution",), _das_work, _das_picture),
     Stop("SMT", "y[tM+i] = DW_k(t) x[tM+i], k(t) = 3, 5, 7, …: channel i of head t sees at the scale of its head    eq. (1)", "mixed_conv",
-         (), _smt_work, _smt_picture),
+         ("mixed_convolution_is_one_depthwise_convolution",), _smt_work, _smt_picture),
     Stop("HorNet", "p_(k+1) = f_k(q_k) · g_k(p_k) / α, k = 0 … n-1: a polynomial of degree n + 1 in x    eqs. (3)-(4)", "gn_conv",
          ("gnconv_has_degree_order_plus_one",), _hornet_work, _hornet_picture),
 )
