@@ -9,8 +9,11 @@
 //! Constraints  (C1) x is (N, C, H, W), C ≥ 1    (C2) heads divides C, C/heads divides E    (C3) (C4) (C5) the others fit
 //!              (C6) training: at least one pixel    (C7) eps is finite and positive
 //!
-//! [`parts`] runs one step after the other, on maps of E channels.
+//! [`fused`] and [`backward`] keep the maps of E channels in registers and tiles. [`parts`] runs one step after the other; it serves where
+//! numbers are not finite, since sums in another order would then be others.
 
+mod backward;
+mod fused;
 mod parts;
 
 use crate::batch_norm;
@@ -108,6 +111,11 @@ impl Dims {
         self.mix.output()
     }
 
+    /// R, expanded channels of a group.
+    fn rows(&self) -> usize {
+        self.expanded / self.groups
+    }
+
     fn pixels(&self) -> usize {
         self.size.0 * self.size.1
     }
@@ -142,6 +150,9 @@ pub fn forward<T: Real>(
     exec: &Exec,
 ) -> Result<(), Error> {
     d.check(a, y, mean, var)?;
+    if fused::serves(a, mean, var, d) {
+        return fused::forward(a, y, mean, var, d, exec);
+    }
     parts::forward(a, y, mean, var, d, exec)
 }
 
@@ -176,6 +187,9 @@ pub fn backward<T: Real>(
         ("dproj1_bias", gradients.proj1_bias.len(), d.outputs),
     ] {
         require(found == expected, || format!("{name} has {found} elements, expected {expected}"))?;
+    }
+    if fused::serves(a, mean, var, d) && fused::finite(mean) && fused::finite(var) {
+        return backward::backward(dy, a, (mean, var), gradients, d, exec);
     }
     parts::backward(dy, a, (mean, var), gradients, d, exec)
 }
