@@ -638,7 +638,7 @@ def test_the_card_is_printed(capsys):
 def test_summary_counts_and_quotes_the_paper(capsys):
     assert cli.main(["summary", "smt_t"]) == 0
     printed = capsys.readouterr().out
-    assert "11,506,536" in printed and "2.380 G with weights + 0.081 G in attention = 2.461 G" in printed
+    assert "11,506,536" in printed and "2.380 G with weights + 0.081 G between computed values = 2.461 G" in printed
     assert "published       11.5 M" in printed and "block1.0.attn.mhmc" in printed
     assert cli.main(["summary", "smt_l_384", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)

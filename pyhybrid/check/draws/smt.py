@@ -137,6 +137,7 @@ CORNERS: dict[str, list[Pins]] = {
                 dict(heads=3, inner=4, lead=(2,), rest=(3,)), dict(inner=0, heads=2), dict(lead=(0,)), dict(rest=(0,), heads=2, inner=2),
             )
         ),
+        dict(heads=1, inner=1, lead=(1,), rest=(1, 1)),
         dict(heads=17, inner=19, lead=(2,), rest=(), regime="whole"), dict(heads=3, inner=5, lead=(2,), rest=(33,)),
     ],
     "scale_aware_aggregation": [
