@@ -5,4 +5,5 @@ from mutations._mutation import Mutation
 
 __all__ = ["MUTATIONS", "Mutation"]
 
-MUTATIONS = [mutation for family in (acmix, activation, attention, coatnet, das, normalisation, pooling, smt) for mutation in family.MUTATIONS]
+FAMILIES = (acmix, activation, attention, coatnet, das, normalisation, pooling, smt)
+MUTATIONS = [mutation for family in FAMILIES for mutation in family.MUTATIONS]
