@@ -92,7 +92,7 @@ def scale_aware_aggregation(draw: Draw) -> Case:
     }
     if running:
         deviation = values.array(E)
-        arguments["bn_running_var"] = deviation * deviation
+        arguments["bn_running_var"] = deviation * deviation + (1.0 if values.regime == "whole" else 0.0)    # a step must not lead below 0
     batched = ("x",) if running else ()
     return values.case(arguments, {"eps": eps}, polynomial=False, batched=batched, linear=("proj1_weight", "proj1_bias"))
 

@@ -45,7 +45,7 @@ pub fn mixed_conv_backward<'py>(
     with_dtype!(T of dy => {
         let dy = Input::<T>::shaped("dy", &dy, x.shape())?;
         let (mut dx, mut dweight) = (Output::<T>::like(&x)?, Output::<T>::like(&weight)?);
-        let mut dbias = bias.as_ref().map(|bias| Output::<T>::like(bias)).transpose()?;
+        let mut dbias = bias.as_ref().map(Output::<T>::like).transpose()?;
         Input::<T>::optional("bias", bias.as_ref())?;
         let (x, weight) = (Input::<T>::new("x", &x)?, Input::<T>::new("weight", &weight)?);
         let (dy, x, weight) = (dy.slice(), x.slice(), weight.slice());

@@ -30,7 +30,7 @@ impl Dims {
         let place = place.and_then(|place| usize::try_from(place).ok()).filter(|&place| place < x.len());
         let place =
             place.ok_or_else(|| Error::Shape(format!("(C1) axis: an axis of shape {x:?} expected, got {axis}")))?;
-        require(heads > 0 && x[place] % heads == 0, || {
+        require(heads > 0 && x[place].is_multiple_of(heads), || {
             format!("(C2) heads: a divisor of {} channels expected, got {heads}", x[place])
         })?;
         product(x)?;
