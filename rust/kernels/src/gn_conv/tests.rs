@@ -9,7 +9,7 @@ fn parts() {
     {
         let (images, pixels) = (2, size.0 * size.1);
         let (rows, wide) = (first << order, first << (order - 1));
-        let entries: usize = (1..order).map(|k| first * first << (2 * k - 1)).sum();
+        let entries: usize = (1..order).map(|k| (first * first) << (2 * k - 1)).sum();
         let between = rows - 2 * first;
         let lens = [
             images * inputs * pixels,
