@@ -96,9 +96,10 @@ def kernel(body: Callable[..., Any]) -> Any:
     """Pair `ops/NAME.py:forward` (or `backward`) with the compiled `NAME_forward` of the same meaning.
 
     The paired function checks the arguments, then runs one of the two bodies; `.reference` is always the NumPy body, and in a
-    composite so are its parts.
+    composite so are its parts. Its docstring is that of the module, where shapes, equations, constraints and source stand.
     """
     module = sys.modules[body.__module__]
+    body.__doc__ = body.__doc__ or module.__doc__
     operator = module.__name__.rpartition(".")[2]
     compiled = getattr(_core, f"{operator}_{body.__name__}", None)
     bound_call = _forward if body.__name__ == "forward" else _backward

@@ -25,6 +25,7 @@ class Macs(NamedTuple):
 
     @property
     def total(self) -> int:
+        """Both kinds together."""
         return self.weights + self.products
 
     def __add__(self, other: object) -> Macs:

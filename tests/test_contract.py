@@ -86,6 +86,7 @@ def missing(name):
     yield from _signatures(module, file)
     yield from _values(module, name)
 
+    yield from _docstring(module, file)
     labels, in_code = defined_labels(module.__doc__), comment_labels(source)
     equations = {label for label in labels if label[0] in "FB"}
     for kind, what in (("F", "Forward"), ("B", "Backward")):
@@ -113,6 +114,16 @@ def missing(name):
     yield from (f"tests/naive.py has no {loops}" for loops in (name, f"{name}_backward") if not hasattr(naive, loops))
     yield from _tests(name, constraints)
     yield from _kernels(name, equations)
+
+
+def _docstring(module, file):
+    text = module.__doc__ or ""
+    for what, pattern in (("Shapes", r"^Shapes {2,}(?:(?!^\w)[\s\S])*->"), ("Smooth", r"^Smooth {2,}\S"), ("Source", r"(^| {2,})Source:? +\S")):
+        if not re.search(pattern, text, re.MULTILINE):
+            yield f"the docstring of {file} has no {what}"
+    for function in (module.forward, module.backward):
+        if function.__doc__ != text:
+            yield f"{function.__name__} of {file} has a docstring of its own: shapes, equations and source belong in that of the module"
 
 
 def _signatures(module, file):

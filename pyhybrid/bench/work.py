@@ -32,19 +32,24 @@ class Work:
 
     @property
     def module(self) -> ModuleType:
+        """The operator."""
         return importlib.import_module(f"pyhybrid.ops.{self.operator}")
 
     def forward(self) -> Any:
+        """Output and cache, on the backend in use."""
         return self.module.forward(**self.arrays, **self.config)
 
     def backward(self, dy: Array, cache: Any) -> Any:
+        """All gradients, on the backend in use."""
         return self.module.backward(dy, cache)
 
     def cotangent(self) -> Array:
+        """A gradient of the output, float32."""
         return np.random.default_rng(1).standard_normal(self.output_shape, np.float32)
 
     @property
     def output_shape(self) -> tuple[int, ...]:
+        """Shape of the output, and of its gradient."""
         return self.module.output_shape(**self.arrays, **self.config)
 
     def floor(self, flops: float, bandwidth: float, backward: bool) -> float:
@@ -72,6 +77,7 @@ class BlockWork(Work):
 
 
 def draw(**shapes: tuple[int, ...]) -> dict[str, Array]:
+    """Normal numbers in arrays of these shapes, float32."""
     rng = np.random.default_rng(0)
     return {name: rng.standard_normal(shape, np.float32) for name, shape in shapes.items()}
 

@@ -23,6 +23,7 @@ class Adjoint:
 
     @property
     def difference(self) -> float:
+        """How far apart the two sides are."""
         return abs(float(self.left - self.right))
 
 

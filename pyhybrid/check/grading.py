@@ -35,6 +35,7 @@ class Grade:
 
     @property
     def passed(self) -> bool:
+        """True unless the two differ by more than rounding."""
         return self.verdict != "wrong"
 
     def __str__(self) -> str:

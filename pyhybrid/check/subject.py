@@ -58,10 +58,12 @@ class Run:
 
     @property
     def named_grads(self) -> dict[str, Array]:
+        """The gradients that there are, by "d" and the argument's name."""
         return {f"d{name}": value for name, value in fields(self.grads).items() if value is not None}
 
     @property
     def outputs(self) -> dict[str, Array]:
+        """All arrays that the pass made."""
         return {"y": self.y, **self.saved, **self.named_grads}
 
 
@@ -80,6 +82,7 @@ class Subject:
 
     @property
     def name(self) -> str:
+        """Name of the operator, without its package."""
         return str(getattr(self.operator, "__name__", "operator")).rpartition(".")[2]
 
     @cached_property
@@ -90,10 +93,12 @@ class Subject:
 
     @cached_property
     def dy(self) -> Array:
+        """The case's gradient of the output."""
         return self.case.cotangent(self.base_y.shape)
 
     @cached_property
     def base_y(self) -> Array:
+        """The output on the numpy backend."""
         with on("numpy"):
             return np.array(self.case.copy().call(self.operator.forward)[0])
 

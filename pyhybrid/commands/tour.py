@@ -60,6 +60,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def convolution_is_shift_and_sum(photo: Array, fast: bool) -> bool:
+    """On fractions both sides are equal; in floating point they differ by rounding, within a bound."""
     from pyhybrid.ops import conv2d, shift_sum, tap_projection
 
     console.step(1, 8, "A 3x3 convolution is nine pointwise convolutions, shifted and summed")
@@ -93,6 +94,7 @@ def convolution_is_shift_and_sum(photo: Array, fast: bool) -> bool:
 
 
 def attention_on_the_same_projections(photo: Array) -> bool:
+    """Attention from the three projections, and the mixture of ACmix, each as its definition says."""
     from pyhybrid.ops import local_attention
     from pyhybrid.papers.acmix import ACmix
 
@@ -120,6 +122,7 @@ def _attention_cache(cache: Any) -> Any:
 
 
 def papers(photo: Array, folder: Path, fast: bool) -> bool:
+    """Every paper holds what its stop claims."""
     from pyhybrid.commands._tour_papers import STOPS, visit
 
     console.step(3, 8, "The papers: an equation, its proof, its gradient, its speed and a picture of each")
@@ -127,6 +130,7 @@ def papers(photo: Array, folder: Path, fast: bool) -> bool:
 
 
 def gradients(fast: bool) -> bool:
+    """The gradients of the ACmix block by hand, by complex step and by central difference."""
     from pyhybrid.ops import acmix
     from pyhybrid.papers.acmix import ACmix
 
@@ -160,6 +164,7 @@ def gradients(fast: bool) -> bool:
 
 
 def whole_networks(photo: Array) -> bool:
+    """What networks cost, and a gradient through all of one."""
     from pyhybrid.commands._tour_networks import networks
 
     console.step(5, 8, "From blocks to networks: counted, and differentiated by hand")
@@ -167,6 +172,7 @@ def whole_networks(photo: Array) -> bool:
 
 
 def backends(photo: Array, fast: bool) -> bool:
+    """Errors and times of both backends on the same work."""
     from pyhybrid.ops import acmix, conv2d, conv_path, local_attention, pointwise_conv, shift_sum
 
     console.step(6, 8, "NumPy against Rust: the same numbers, another speed")
@@ -220,6 +226,7 @@ def backends(photo: Array, fast: bool) -> bool:
 
 
 def break_a_shift() -> bool:
+    """A wrong operator differs from the right one, and on a small input."""
     from pyhybrid.ops import conv2d, shift_sum, tap_projection
 
     console.step(7, 8, "Break it: leave out one shift, and find the smallest counterexample")
@@ -252,6 +259,7 @@ def small_inputs() -> Iterator[tuple[Array, Array]]:
 
 
 def pictures(photo: Array, folder: Path) -> bool:
+    """Draws what the stops before it have computed."""
     from pyhybrid.ops import shift, tap_projection
     from pyhybrid.papers.acmix import ACmix
     from pyhybrid.pictures import tiles

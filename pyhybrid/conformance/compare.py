@@ -46,6 +46,7 @@ class Comparison(NamedTuple):
 
     @property
     def passed(self) -> bool:
+        """True if the array could be compared and is within its bound."""
         return not self.problem and self.error <= self.bound
 
     def __str__(self) -> str:

@@ -30,6 +30,7 @@ class Row:
 
     @property
     def passed(self) -> bool:
+        """True if nothing failed."""
         return not self.failures
 
 

@@ -39,7 +39,7 @@ def prefixed(name: str, grads: Mapping[str, Array]) -> Grads:
 
 
 class Sequential(Module):
-    """All children in order."""
+    """x -> y through all children in order: the shapes are those that they take and give."""
 
     def __init__(self, layers: Mapping[str, Module]) -> None:
         super().__init__()

@@ -25,7 +25,7 @@ Pair = tuple[int, int]
 
 
 class Operator(Module):
-    """An operator without parameters: x -> y with a fixed configuration, such as `Operator(max_pool2d, kernel_size=2)`."""
+    """An operator without parameters as a layer, x (...) -> y as the operator says: `Operator(max_pool2d, kernel_size=2)`."""
 
     def __init__(self, operator: ModuleType, **config: Any) -> None:
         super().__init__()
@@ -114,7 +114,7 @@ class Linear(Module):
 
 @dataclass(eq=False)
 class LayerNorm(Module):
-    """Layer norm over one axis of length `features`: the last one, or axis=1 for maps (N, C, H, W)."""
+    """Layer norm, x (...) -> same shape, over one axis of length `features`: the last one, or axis=1 for maps (N, C, H, W)."""
 
     features: int
     eps: float = 1e-5
@@ -137,7 +137,7 @@ class LayerNorm(Module):
 
 @dataclass(eq=False)
 class BatchNorm2d(Module):
-    """Batch norm of maps (N, C, H, W): the batch's statistics in training mode, which also moves the running ones; those otherwise."""
+    """Batch norm, x (N, C, H, W) -> same shape: by the batch's statistics in training mode, which moves the running ones, else by these."""
 
     channels: int
     eps: float = 1e-5
@@ -168,9 +168,9 @@ class BatchNorm2d(Module):
 
 @dataclass(eq=False)
 class DropPath(Module):
-    """In training mode y = scale·x, one factor per sample: 0 with probability `rate`, otherwise 1/(1 - rate); the identity in evaluation.
+    """x (N, ...) -> y, same shape: in training mode scale·x, a factor per sample, 0 with probability `rate` and 1/(1 - rate) otherwise.
 
-    `forward(x, scale)` takes the factors (N,) from the caller instead of drawing them.
+    In evaluation it is the identity. `forward(x, scale)` takes the factors (N,) from the caller instead of drawing them.
     """
 
     rate: float = 0.0

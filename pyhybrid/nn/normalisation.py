@@ -21,7 +21,7 @@ Grads = dict[str, Array]
 
 @dataclass(eq=False)
 class InstanceNorm2d(Module):
-    """Every map of x (N, C, H, W) brought to mean 0 and variance 1; with affine=True `weight` and `bias` (C,) follow.
+    """x (N, C, H, W) -> same shape, every map brought to mean 0 and variance 1; with affine=True `weight` and `bias` (C,) follow.
 
     There are no running statistics, so training and evaluation agree. A map of one pixel becomes 0, or `bias`.
     """
@@ -48,9 +48,9 @@ class InstanceNorm2d(Module):
 
 @dataclass(eq=False)
 class GroupNorm(Module):
-    """Each group of channels of a sample brought to mean 0 and variance 1 over its channels and pixels; `weight` and `bias` (C,).
+    """x (N, C, ...) -> same shape, each group of channels of a sample brought to mean 0 and variance 1 over its channels and pixels.
 
-    One group normalises the whole sample.
+    `weight` and `bias` are (C,). One group normalises the whole sample.
     """
 
     groups: int

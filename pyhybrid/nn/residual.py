@@ -18,7 +18,7 @@ Grads = dict[str, Array]
 
 @dataclass(eq=False)
 class Residual(Module):
-    """x -> last(main(x) + shortcut(x)). `MAIN` names the children of the main path in order, `last` those after the sum.
+    """x (N, C, H, W) -> last(main(x) + shortcut(x)). `MAIN` names the children of the main path in order, `last` those after the sum.
 
     The shortcut is the child "downsample" if there is one, and x itself otherwise.
     """

@@ -1,4 +1,13 @@
-"""The operators, one module each: `y, cache = NAME.forward(...)`, `grads = NAME.backward(dy, cache)`."""
+"""The operators, one module each: `y, cache = NAME.forward(...)`, `grads = NAME.backward(dy, cache)`.
+
+Every module has the same parts, and its docstring says what they are for it: shapes, equations, constraints, where it is smooth, source.
+
+forward(arrays, *, config)        the output and a `Cache`; a broken constraint is a `ConstraintError` with the text of the constraint
+backward(dy, cache)               a `Grads`: the gradients in the order of the arrays, None where the array was None
+output_shape(arrays, *, config)   the shape of the output, after checking every constraint; nothing is computed
+macs(arrays, *, config)           multiply-adds of one forward, where there are any
+Cache                             what the backward needs: fields named like arguments hold those, the others saved values
+"""
 
 from pyhybrid.ops import (
     acmix,

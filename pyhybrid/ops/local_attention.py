@@ -122,6 +122,7 @@ class Window(NamedTuple):
         return x[..., :: self.stride[0], :: self.stride[1]]
 
     def centre_adjoint(self, dcentre: Array) -> Array:
+        """(..., Ho, Wo) -> (..., H, W): zero between the pixels of the grid."""
         dx = np.zeros((*dcentre.shape[:-2], *self.size), dcentre.dtype)
         dx[..., :: self.stride[0], :: self.stride[1]] = dcentre
         return dx

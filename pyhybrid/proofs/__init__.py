@@ -67,6 +67,7 @@ class Verdicts(tuple[Verdict, ...]):
 
     @property
     def holds(self) -> bool:
+        """True if all of them hold."""
         return all(verdict.holds for verdict in self)
 
     def __str__(self) -> str:

@@ -46,6 +46,7 @@ def conv2d(draw: Draw) -> Case:
 
 
 def pointwise_conv(draw: Draw) -> Case:
+    """Any widths, with and without a bias."""
     N, C, O = draw.batch(), draw.integer("C", 1, 5), draw.integer("O", 1, 5)
     H, W, bias = draw.integer("H", 1, 6), draw.integer("W", 1, 6), draw.choice("bias", (False, True))
     values = draw.values()
@@ -54,6 +55,7 @@ def pointwise_conv(draw: Draw) -> Case:
 
 
 def tap_projection(draw: Draw) -> Case:
+    """Kernels odd and even, larger than the map too."""
     return _two_stage(draw, {})
 
 
@@ -81,6 +83,7 @@ def _two_stage(draw: Draw, config: dict[str, Any]) -> Case:
 
 
 def shift_sum(draw: Draw) -> Case:
+    """Kernels odd and even, larger than the map too, and strides that do not divide it."""
     N, O, H, W = draw.batch(), draw.integer("O", 1, 3), draw.integer("H", 1, 6), draw.integer("W", 1, 6)
     kernel_size, stride = draw.pair("kernel_size", 1, 4), draw.pair("stride", 1, 3)
     kh, kw = both(kernel_size)
@@ -177,6 +180,7 @@ def local_attention(draw: Draw) -> Case:
 
 
 def conv_path(draw: Draw) -> Case:
+    """Both orders of the channels, with and without either bias."""
     N, heads, d = draw.batch(), draw.integer("heads", 1, 3), draw.integer("d", 1, 3)
     H, W, k = draw.integer("H", 1, 5), draw.integer("W", 1, 5), draw.choice("kernel_size", (3, 1, 3, 5))
     stride, order = draw.pair("stride", 1, 3), draw.choice("channel_order", ("official", "head_major"))

@@ -27,6 +27,7 @@ def attention(draw: Draw) -> Case:
 
 
 def relative_bias(draw: Draw) -> Case:
+    """Windows square and not, down to a single pixel."""
     size, heads = draw.pair("size", 1, 4), draw.integer("heads", 1, 3)
     h, w = both(size)
     values = draw.values()

@@ -29,6 +29,7 @@ def _qkv(values: Values, B: int, heads: int, N: int, d: int, e: int) -> dict[str
 
 
 def relative_attention(draw: Draw) -> Case:
+    """Both forms, both signs. Where values are large the table is scaled down, so that the softmax has more than one weight."""
     B, heads, N, d, e, size = _grid(draw, 3)
     config = {
         "size": size,

@@ -82,6 +82,7 @@ def deform_conv2d(draw: Draw) -> Case:
 
 
 def depthwise_separable_conv(draw: Draw) -> Case:
+    """Kernels odd and even up to the size of the padded map, with and without either bias."""
     N, C, M = draw.batch(), draw.integer("C", 1, 4), draw.integer("M", 1, 4)
     padding, H, W = draw.choice("padding", (None, 0, (2, 1))), draw.integer("H", 1, 6), draw.integer("W", 1, 6)
     ph, pw = (2, 2) if padding is None else both(padding)

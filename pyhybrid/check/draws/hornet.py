@@ -84,6 +84,7 @@ def spectrum_resize(draw: Draw) -> Case:
 
 
 def interleave(draw: Draw) -> Case:
+    """Halves of any width, one channel too."""
     N, D, H, W = draw.batch(), draw.integer("D", 1, 4), draw.integer("H", 1, 4), draw.integer("W", 1, 5)
     values = draw.values()
     arguments = {"a": values.array(N, D, H, W), "b": values.array(N, D, H, W)}

@@ -49,6 +49,7 @@ def avg_pool2d(draw: Draw) -> Case:
 
 
 def global_avg_pool(draw: Draw) -> Case:
+    """Maps of any size; the division rounds, so that no case is exact."""
     N, C, H, W = draw.batch(), draw.integer("C", 1, 4), draw.integer("H", 1, 6), draw.integer("W", 1, 6)
     values = draw.values()
     return values.case({"x": values.array(N, C, H, W)}, {}, polynomial=False, batched=("x",), linear=("x",))

@@ -62,6 +62,7 @@ def mixed_conv(draw: Draw) -> Case:
 
 
 def modulation(draw: Draw) -> Case:
+    """Tokens of any map, square or not."""
     N, C, H, W = draw.batch(), draw.integer("C", 1, 5), draw.integer("H", 1, 5), draw.integer("W", 1, 6)
     values = draw.values()
     arguments = {"v": values.array(N, H * W, C), "modulator": values.array(N, C, H, W)}

@@ -121,9 +121,10 @@ class RelativeAttention(Module):
 
 @dataclass(eq=False)
 class CWAttention(RelativeAttention):
-    """The same with chinhsuanwu's names: one projection with rows [q | k | v], each head by head, and the table as ((2H-1)·(2W-1), heads).
+    """x (B, H·W, in_features) -> (B, H·W, out_features), the same with chinhsuanwu's names.
 
-    Its output projection is absent where project_out=False, as there for one head as wide as the input.
+    One projection has the rows [q | k | v], each head by head, and the table is ((2H-1)·(2W-1), heads). The output projection is absent
+    where project_out=False, as there for one head as wide as the input.
     """
 
     TABLE = "relative_bias_table"
@@ -163,7 +164,7 @@ class CWAttention(RelativeAttention):
 
 @dataclass(eq=False)
 class TimmAttention(CWAttention):
-    """The same with timm's names: 1x1 convolutions, rows of the projection head by head, each [q | k | v].
+    """x (B, H·W, in_features) -> (B, H·W, out_features), the same with timm's names: projection by 1x1 kernels, head by head [q | k | v].
 
     table="bias_tf" keeps the table as (heads, 2H-1, 2W-1) and reads it at key - query, as Google's code does.
     """

@@ -58,7 +58,7 @@ def down(size: Pair, times: int = 1) -> Pair:
 
 @dataclass(eq=False)
 class SamePad(Module):
-    """Padding as TensorFlow's "SAME": as much as ⌈H/stride⌉ windows need, the smaller half first."""
+    """x (N, C, H, W) -> x padded with `fill` as TensorFlow's "SAME": as much as ⌈H/stride⌉ windows need, the smaller half first."""
 
     kernel_size: int
     stride: int
@@ -77,7 +77,7 @@ class SamePad(Module):
 
 @dataclass(eq=False)
 class Dense(Module):
-    """A linear map of the last axis; with as_conv=True its weight is that of a 1x1 convolution, (O, C, 1, 1)."""
+    """x (..., in_features) -> (..., out_features), a linear map; as_conv=True keeps its weight as that of a 1x1 convolution."""
 
     in_features: int
     out_features: int
@@ -106,7 +106,7 @@ class Dense(Module):
 
 @dataclass(eq=False)
 class LayerScale(Module):
-    """Tokens times one learnt factor per channel, `gamma`."""
+    """x (..., features) -> same shape, times one learnt factor per channel, `gamma`, which begins at `start`."""
 
     features: int
     start: float
@@ -129,7 +129,7 @@ class LayerScale(Module):
 
 @dataclass(eq=False)
 class SqueezeExcite(Module):
-    """x (N, channels, H, W) times a gate per channel, read off the means of all channels through `reduced` hidden units."""
+    """x (N, channels, H, W) -> same shape, times a gate per channel, read off the means of all channels through `reduced` hidden units."""
 
     channels: int
     reduced: int

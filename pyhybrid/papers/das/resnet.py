@@ -60,7 +60,7 @@ class BasicBlock(Residual):
 
 @dataclass(eq=False)
 class Bottleneck(BasicBlock):
-    """As `BasicBlock`, with a 1x1, a 3x3 (which has the stride) and a 1x1 convolution, the last to 4·planes channels."""
+    """x (N, inplanes, H, W) -> (N, 4·planes, ⌈H/stride⌉, ⌈W/stride⌉), as `BasicBlock`: a 1x1, a 3x3 with the stride, a 1x1 convolution."""
 
     EXPANSION = 4
     MAIN = ("conv1", "bn1", "relu", "conv2", "bn2", "relu", "conv3", "bn3")

@@ -30,6 +30,7 @@ REDUCTIONS = ("sum", "mean")
 
 
 class SFD(NamedTuple):
+    """The score, and what it is a quotient of."""
     score: float
     region: float           # the sum (or mean) over R
     union: float            # the sum (or mean) over B

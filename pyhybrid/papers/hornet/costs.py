@@ -69,6 +69,7 @@ class Fusion(NamedTuple):
 
     @property
     def ratio(self) -> float:
+        """What gnConv costs, over what the convolution costs."""
         return self.gnconv / self.convolution
 
 

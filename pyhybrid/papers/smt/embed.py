@@ -21,7 +21,7 @@ Pair = tuple[int, int]
 
 @dataclass(eq=False)
 class Embedding(Module):
-    """Maps through the layers named in `CONVS`, then tokens through `norm`. `grid` says what map the tokens are of."""
+    """x (B, C, H, W) -> tokens (B, h·w, dim): maps through the layers named in `CONVS`, tokens through `norm`; `grid` gives (h, w)."""
 
     CONVS: ClassVar[tuple[str, ...]] = ()
 
