@@ -118,7 +118,8 @@ def missing(name):
 
 def _docstring(module, file):
     text = module.__doc__ or ""
-    for what, pattern in (("Shapes", r"^Shapes {2,}(?:(?!^\w)[\s\S])*->"), ("Smooth", r"^Smooth {2,}\S"), ("Source", r"(^| {2,})Source:? +\S")):
+    parts = {"Shapes": r"^Shapes {2,}(?:(?!^\w)[\s\S])*->", "Smooth": r"^Smooth {2,}\S", "Source": r"(^| {2,})Source:? +\S"}
+    for what, pattern in parts.items():
         if not re.search(pattern, text, re.MULTILINE):
             yield f"the docstring of {file} has no {what}"
     for function in (module.forward, module.backward):
