@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
-__all__ = ["BackendUnavailable", "ConstraintError", "UsageError", "constraint_text", "describe", "require"]
+__all__ = ["BackendUnavailable", "ConstraintError", "UsageError", "choose", "constraint_text", "describe", "require"]
 
 
 class ConstraintError(ValueError):
@@ -33,6 +34,13 @@ def describe(value: Any) -> str:
         return f"{value.dtype} array of shape {value.shape}"
     text = repr(value)
     return text if len(text) <= 80 else text[:77] + "..."
+
+
+def choose(owner: str, name: str, value: Any, allowed: Iterable[Any]) -> None:
+    """`ConstraintError` unless `value`, the argument `name` of `owner`, is one of those allowed."""
+    known = tuple(allowed)
+    if value not in known:
+        raise ConstraintError(f"{owner}: {name} must be one of {known}; got {value!r}")
 
 
 def constraint_text(docstring: str | None, label: str) -> str:

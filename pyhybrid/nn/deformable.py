@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from pyhybrid.errors import ConstraintError
+from pyhybrid.errors import ConstraintError, choose
 from pyhybrid.nn import init
 from pyhybrid.nn.init import Seed
 from pyhybrid.nn.module import Module
@@ -49,8 +49,7 @@ class DeformConv2d(Module):
             value = getattr(self, name)
             if value < 1 or any(channels % value for channels in divided):
                 raise ConstraintError(f"DeformConv2d: {name} must divide {' and '.join(map(str, divided))} channels; got {value}")
-        if self.kink not in deform_conv2d.KINKS:
-            raise ConstraintError(f"DeformConv2d: kink must be one of {deform_conv2d.KINKS}; got {self.kink!r}")
+        choose("DeformConv2d", "kink", self.kink, deform_conv2d.KINKS)
         shape = (self.out_channels, self.in_channels // self.groups, *pair("DeformConv2d: kernel_size", self.kernel_size))
         bound = max(prod(shape[1:]), 1) ** -0.5
         self.params["weight"] = init.uniform(bound, shape, dtype, rng)

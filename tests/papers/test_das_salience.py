@@ -79,7 +79,7 @@ def test_corners():
         ((np.full((2, 3), 1.5), np.zeros((2, 3))), {}, "values from 0 to 1"),
         ((np.full((2, 3), np.nan), np.zeros((2, 3))), {}, "values from 0 to 1"),
         ((np.zeros((2, 3)), np.zeros((2, 3))), {"scale": "log"}, "scale must be one of"),
-        ((np.zeros((2, 3)), np.zeros((2, 3))), {"reduce": "max"}, "reduce one of"),
+        ((np.zeros((2, 3)), np.zeros((2, 3))), {"reduce": "max"}, "reduce must be one of"),
     ],
 )
 def test_refusals(arguments, options, text):

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from pyhybrid.errors import ConstraintError, describe
+from pyhybrid.errors import ConstraintError, choose, describe
 from pyhybrid.nn import Module, Seed, init
 from pyhybrid.ops import acmix, shift_conv
 from pyhybrid.ops._sizes import integer, pair
@@ -84,12 +84,12 @@ class ACmix(Module):
             ("kernel_att", self.kernel_att % 2 == 1, "must be odd, so that a window has a centre"),
             ("kernel_conv", self.kernel_conv % 2 == 1, "must be odd, so that the shifts have a centre"),
             ("dilation", self.dilation == 1, "must be 1: the windows of the attention path are not defined for others"),
-            ("border", self.border in BORDERS, f"must be one of {BORDERS}"),
-            ("conv_channel_order", self.conv_channel_order in ORDERS, f"must be one of {ORDERS}"),
         )
         for name, holds, rule in rules:
             if not holds:
                 raise ConstraintError(f"ACmix: {name} {rule}; got {describe(getattr(self, name))}")
+        choose("ACmix", "border", self.border, BORDERS)
+        choose("ACmix", "conv_channel_order", self.conv_channel_order, ORDERS)
         self.dtype = init.float_type("ACmix", self.dtype)
 
 

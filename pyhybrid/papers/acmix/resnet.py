@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from pyhybrid.errors import ConstraintError
+from pyhybrid.errors import ConstraintError, choose
 from pyhybrid.nn import BatchNorm2d, Conv2d, Linear, Module, Operator, Residual, Seed, Sequential, chain_backward, chain_forward, init
 from pyhybrid.ops import global_avg_pool, max_pool2d, relu
 from pyhybrid.papers.acmix.block import ACmix
@@ -50,8 +50,7 @@ class Bottleneck(Residual):
 
     def __post_init__(self) -> None:
         outputs = self.expansion * self.planes
-        if self.mixer not in MIXERS:
-            raise ConstraintError(f"Bottleneck: mixer must be one of {MIXERS}; got {self.mixer!r}")
+        choose("Bottleneck", "mixer", self.mixer, MIXERS)
         if not self.downsample and (self.stride != 1 or self.inplanes != outputs):
             raise ConstraintError(f"Bottleneck: without downsample the shortcut is x itself, so stride must be 1 and inplanes {outputs}; "
                                   f"got stride {self.stride} and inplanes {self.inplanes}")
@@ -99,8 +98,7 @@ class ResNet(Module):
     def __post_init__(self) -> None:
         if len(self.layers) != len(self.planes):
             raise ConstraintError(f"ResNet: layers and planes must name as many stages; got {self.layers} and {self.planes}")
-        if self.init not in INITS:
-            raise ConstraintError(f"ResNet: init must be one of {INITS}; got {self.init!r}")
+        choose("ResNet", "init", self.init, INITS)
         rng = init.generator(self.seed)
         common: dict[str, Any] = {"dtype": init.float_type("ResNet", self.dtype), "seed": rng}
         self.children |= {

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from pyhybrid.errors import ConstraintError
+from pyhybrid.errors import ConstraintError, choose
 from pyhybrid.nn import BatchNorm2d, Conv2d, Linear, Module, Operator, Seed, Sequential, chain_backward, chain_forward, init, prefixed
 from pyhybrid.ops import aggregation, global_avg_pool, max_pool2d, positional_term, reflection_pad, relu, softmax, unfold
 from pyhybrid.ops._sizes import pair
@@ -45,8 +45,7 @@ class SAM(Module):
     seed: Seed = 0
 
     def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise ConstraintError(f"SAM: kind must be one of {KINDS}; got {self.kind!r}")
+        choose("SAM", "kind", self.kind, KINDS)
         if self.kernel_size % 2 == 0 or self.kernel_size < 1:
             raise ConstraintError(f"SAM: kernel_size must be odd, so that a window has a centre; got {self.kernel_size!r}")
         if self.share_planes < 1 or self.out_planes % self.share_planes:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from pyhybrid.errors import ConstraintError, describe
+from pyhybrid.errors import ConstraintError, choose, describe
 from pyhybrid.nn import Module, Seed, init
 from pyhybrid.ops import attention, conv_path, linear, relative_bias, shift_conv, window_partition, window_reverse
 from pyhybrid.ops._sizes import pair
@@ -55,8 +55,7 @@ class WindowAttention(Module):
             raise ConstraintError(f"WindowAttention: num_heads must divide dim = {self.dim}; got {describe(self.num_heads)}")
         if self.kernel_conv % 2 == 0:
             raise ConstraintError(f"WindowAttention: kernel_conv must be odd; got {describe(self.kernel_conv)}")
-        if self.conv_channel_order not in ORDERS:
-            raise ConstraintError(f"WindowAttention: conv_channel_order must be one of {ORDERS}; got {self.conv_channel_order!r}")
+        choose("WindowAttention", "conv_channel_order", self.conv_channel_order, ORDERS)
         dtype, rng = init.float_type("WindowAttention", self.dtype), init.generator(self.seed)
         (h, w), N, C, k = self.window, self.num_heads, self.dim, self.kernel_conv
 

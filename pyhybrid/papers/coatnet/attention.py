@@ -12,11 +12,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from pyhybrid.errors import ConstraintError
+from pyhybrid.errors import ConstraintError, choose
 from pyhybrid.nn import Module, Seed, chain_backward, chain_forward, init, prefixed
 from pyhybrid.ops import relative_attention, relative_bias
 from pyhybrid.ops._sizes import pair
-from pyhybrid.papers.coatnet.parts import Dense, choose
+from pyhybrid.papers.coatnet.parts import Dense
 
 __all__ = ["ATTENTION", "CWAttention", "RelativeAttention", "TimmAttention"]
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from pyhybrid.errors import ConstraintError
+from pyhybrid.errors import ConstraintError, choose
 from pyhybrid.nn import BatchNorm2d, Conv2d, DropPath, Module, Seed, chain_backward, chain_forward, init
 from pyhybrid.papers.coatnet.names import CW_UNEXPANDED, Profile, profile
-from pyhybrid.papers.coatnet.parts import SamePad, SqueezeExcite, activation, choose, pool
+from pyhybrid.papers.coatnet.parts import SamePad, SqueezeExcite, activation, pool
 
 __all__ = ["MBConv"]
 

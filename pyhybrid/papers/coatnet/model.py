@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from pyhybrid.errors import ConstraintError
+from pyhybrid.errors import ConstraintError, choose
 from pyhybrid.nn import BatchNorm2d, Conv2d, LayerNorm, Linear, Module, Operator, Seed, chain_backward, chain_forward, init
 from pyhybrid.ops import global_avg_pool, tanh
 from pyhybrid.ops._sizes import pair
 from pyhybrid.papers.coatnet.mbconv import MBConv
 from pyhybrid.papers.coatnet.names import profile
-from pyhybrid.papers.coatnet.parts import activation, choose, down
+from pyhybrid.papers.coatnet.parts import activation, down
 from pyhybrid.papers.coatnet.start import draw
 from pyhybrid.papers.coatnet.transformer import TransformerBlock
 

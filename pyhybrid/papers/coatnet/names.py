@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from pyhybrid.errors import ConstraintError
+from pyhybrid.errors import choose
 
 __all__ = ["PROFILES", "Profile", "profile"]
 
@@ -73,6 +73,5 @@ PROFILES = {"paper": PAPER, "cw": CW, "timm": TIMM}
 
 def profile(owner: str, name: str) -> Profile:
     """The profile called `name`."""
-    if name not in PROFILES:
-        raise ConstraintError(f"{owner}: names must be one of {tuple(PROFILES)}; got {name!r}")
+    choose(owner, "names", name, PROFILES)
     return PROFILES[name]

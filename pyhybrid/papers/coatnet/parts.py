@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from pyhybrid.errors import ConstraintError
+from pyhybrid.errors import choose
 from pyhybrid.nn import Module, Operator, Seed, Sequential, init
 from pyhybrid.ops import avg_pool2d, gelu, linear, max_pool2d, relu, silu, squeeze_excite
 
-__all__ = ["Dense", "LayerScale", "SamePad", "SqueezeExcite", "activation", "choose", "down", "pool"]
+__all__ = ["Dense", "LayerScale", "SamePad", "SqueezeExcite", "activation", "down", "pool"]
 
 Array = np.ndarray
 Grads = dict[str, Array]
@@ -19,12 +19,6 @@ Pair = tuple[int, int]
 ACTIVATIONS: dict[str, tuple[Any, dict[str, str]]] = {
     "gelu": (gelu, {}), "gelu_tanh": (gelu, {"approximate": "tanh"}), "silu": (silu, {}), "relu": (relu, {})}
 POOLS = ("max2", "max3", "avg2", "avg3")
-
-
-def choose(owner: str, name: str, value: Any, allowed: Any) -> None:
-    """`ConstraintError` unless the argument is one of those allowed."""
-    if value not in allowed:
-        raise ConstraintError(f"{owner}: {name} must be one of {tuple(allowed)}; got {value!r}")
 
 
 def activation(owner: str, name: str) -> Module:

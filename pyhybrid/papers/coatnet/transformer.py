@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from pyhybrid.errors import ConstraintError
+from pyhybrid.errors import ConstraintError, choose
 from pyhybrid.nn import DropPath, LayerNorm, Module, Seed, chain_backward, chain_forward, init, to_map, to_tokens
 from pyhybrid.ops._sizes import pair
 from pyhybrid.papers.coatnet.attention import ATTENTION
 from pyhybrid.papers.coatnet.names import profile
-from pyhybrid.papers.coatnet.parts import Dense, LayerScale, activation, choose, pool
+from pyhybrid.papers.coatnet.parts import Dense, LayerScale, activation, pool
 
 __all__ = ["FeedForward", "TransformerBlock"]
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from pyhybrid.errors import ConstraintError
+from pyhybrid.errors import ConstraintError, choose
 from pyhybrid.nn import (
     BatchNorm2d,
     Conv2d,
@@ -195,10 +195,9 @@ class DASGate(Module):
                 raise ConstraintError(f"DASGate: {name} must be odd, so that the map keeps its size; got {value}")
         if isinstance(self.alpha, bool) or not isinstance(self.alpha, int | float) or not 0 < self.alpha or not isfinite(self.alpha):
             raise ConstraintError(f"DASGate: alpha must be a finite number greater than 0; got {self.alpha!r}")
-        for name, allowed in (("variant", tuple(VARIANTS)), ("norm1", NORMS), ("norm2", NORMS), ("ln", LAYER_NORMS),
+        for name, allowed in (("variant", VARIANTS), ("norm1", NORMS), ("norm2", NORMS), ("ln", LAYER_NORMS),
                               ("gelu", ("none", "tanh")), ("kink", ("right", "zero_outside"))):
-            if getattr(self, name) not in allowed:
-                raise ConstraintError(f"DASGate: {name} must be one of {allowed}; got {getattr(self, name)!r}")
+            choose("DASGate", name, getattr(self, name), allowed)
         self.dtype = init.float_type("DASGate", self.dtype)
         wiring = VARIANTS[self.variant]
         for names, place in ((BOTTLENECK_OPTIONS, wiring.bottleneck), (DEFORM_OPTIONS, wiring.mixer == "deform"),

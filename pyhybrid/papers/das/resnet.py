@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from pyhybrid.errors import ConstraintError
+from pyhybrid.errors import ConstraintError, choose
 from pyhybrid.nn import BatchNorm2d, Conv2d, Linear, Module, Operator, Residual, Seed, Sequential, chain_backward, chain_forward, init
 from pyhybrid.ops import global_avg_pool, max_pool2d, relu
 from pyhybrid.papers.das.gate import DASGate
@@ -146,9 +146,8 @@ class ResNet(Module):
         if not self.layers or len(self.layers) != len(self.widths) or min(self.layers) < 1:
             raise ConstraintError(f"ResNet: layers and widths must name as many stages, of at least one block; got {self.layers} and "
                                   f"{self.widths}")
-        for name, value, allowed in (("block", self.block, tuple(BLOCKS)), ("gates", self.gates, GATES)):
-            if value not in allowed:
-                raise ConstraintError(f"ResNet: {name} must be one of {allowed}; got {value!r}")
+        choose("ResNet", "block", self.block, BLOCKS)
+        choose("ResNet", "gates", self.gates, GATES)
         if self.gates == "none" and (self.gate or self.pre_relu):
             raise ConstraintError(f"ResNet: without gates there is no place for gate = {self.gate!r} and pre_relu = {self.pre_relu!r}")
 

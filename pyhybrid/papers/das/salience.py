@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pyhybrid.errors import ConstraintError, describe
+from pyhybrid.errors import ConstraintError, choose, describe
 
 __all__ = ["REDUCTIONS", "SCALES", "SFD", "sfd"]
 
@@ -50,8 +50,8 @@ def sfd(heat: Array, region: Array, *, threshold: float = 0.5, scale: str = "ant
                               f"and {describe(salient)}")
     if not ((heat >= 0) & (heat <= 1)).all():
         raise ConstraintError("sfd: heat must hold values from 0 to 1; normalise it first")
-    if scale not in SCALES or reduce not in REDUCTIONS:
-        raise ConstraintError(f"sfd: scale must be one of {tuple(SCALES)} and reduce one of {REDUCTIONS}; got {scale!r} and {reduce!r}")
+    choose("sfd", "scale", scale, SCALES)
+    choose("sfd", "reduce", reduce, REDUCTIONS)
     marked = ~inside & ((heat > threshold) if salient is None else np.asarray(salient) != 0)
     weights, union = SCALES[scale](heat.astype(np.float64)), inside | marked
     totals = (weights[mask].sum() / (max(mask.sum(), 1) if reduce == "mean" else 1) for mask in (inside, union))

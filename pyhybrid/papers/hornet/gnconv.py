@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from pyhybrid.errors import ConstraintError
+from pyhybrid.errors import ConstraintError, choose
 from pyhybrid.nn import Module, Seed, init, prefixed
 from pyhybrid.ops import gate_chain, gn_conv, pointwise_conv
 from pyhybrid.papers.hornet.filters import GlobalFilter, GlobalLocalFilter
@@ -80,8 +80,7 @@ class GnConv(Module):
 
     def _global(self, spectrum: Pair, common: dict[str, Any]) -> Module:
         """The filter of kind `kind`."""
-        if self.kind not in KINDS:
-            raise ConstraintError(f"GnConv: kind must be one of {KINDS}; got {self.kind!r}")
+        choose("GnConv", "kind", self.kind, KINDS)
         channels, whole = sum(self.dims), self.kind == "global_local"
         if self.kind == "global":
             return GlobalFilter(channels, *spectrum, **common)

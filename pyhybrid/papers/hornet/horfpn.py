@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from pyhybrid.errors import ConstraintError
+from pyhybrid.errors import ConstraintError, choose
 from pyhybrid.nn import BatchNorm2d, Conv2d, Module, Operator, Seed, Sequential, chain_backward, chain_forward, init, prefixed
 from pyhybrid.ops import max_pool2d, relu, resize_bilinear, resize_nearest
 from pyhybrid.papers.hornet.gnconv import GnConv, Pair
@@ -93,8 +93,7 @@ class GNFPN(Module):
         self.levels = len(self.in_channels)
         if not 1 <= self.levels <= self.num_outs:
             raise ConstraintError(f"GNFPN: num_outs must be at least the number of inputs, {self.levels}; got {self.num_outs}")
-        if self.extra not in EXTRA:
-            raise ConstraintError(f"GNFPN: extra must be one of {EXTRA}; got {self.extra!r}")
+        choose("GNFPN", "extra", self.extra, EXTRA)
         C = self.out_channels
         common: dict[str, Any] = {"dtype": self.dtype, "seed": init.generator(self.seed)}
         for i, channels in enumerate(self.in_channels):

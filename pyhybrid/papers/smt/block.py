@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from pyhybrid.errors import choose
 from pyhybrid.nn import DropPath, LayerNorm, Module, Seed, init, prefixed, to_map, to_tokens
 from pyhybrid.ops import gelu, layer_scale
 from pyhybrid.papers.smt.attention import MultiHeadAttention
 from pyhybrid.papers.smt.modulation import ScaleAwareModulation
-from pyhybrid.papers.smt.parts import check_scales, check_sizes, check_tokens, choose, convolution, linear_map
+from pyhybrid.papers.smt.parts import check_scales, check_sizes, check_tokens, convolution, linear_map
 
 __all__ = ["DWMLP", "KINDS", "SMTBlock"]
 

@@ -7,9 +7,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from pyhybrid.errors import choose
 from pyhybrid.nn import BatchNorm2d, Module, Operator, Seed, init, prefixed
 from pyhybrid.ops import gelu, regroup
-from pyhybrid.papers.smt.parts import check_sizes, choose, convolution, heads_of
+from pyhybrid.papers.smt.parts import check_sizes, convolution, heads_of
 
 __all__ = ["ComposedAggregation"]
 

@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from pyhybrid.errors import choose
 from pyhybrid.nn import Module, Seed, chain_backward, chain_forward, init, prefixed, to_map, to_tokens
 from pyhybrid.ops import batch_norm, gelu, mixed_conv, modulation, scale_aware_aggregation
 from pyhybrid.papers.smt.equations import ComposedAggregation
-from pyhybrid.papers.smt.parts import check_sizes, check_tokens, choose, heads_of, kernel_start, linear_map
+from pyhybrid.papers.smt.parts import check_sizes, check_tokens, heads_of, kernel_start, linear_map
 
 __all__ = ["Aggregation", "MixedConv", "ScaleAwareModulation"]
 

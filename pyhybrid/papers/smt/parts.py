@@ -12,16 +12,10 @@ from pyhybrid.errors import ConstraintError
 from pyhybrid.nn import Conv2d, Linear, Seed, init
 from pyhybrid.ops._sizes import integer, pair
 
-__all__ = ["check_scales", "check_sizes", "check_tokens", "choose", "convolution", "heads_of", "kernel_start", "linear_map"]
+__all__ = ["check_scales", "check_sizes", "check_tokens", "convolution", "heads_of", "kernel_start", "linear_map"]
 
 Array = np.ndarray
 Pair = tuple[int, int]
-
-
-def choose(owner: str, name: str, value: Any, allowed: Any) -> None:
-    """`ConstraintError` unless the argument is one of those allowed."""
-    if value not in allowed:
-        raise ConstraintError(f"{owner}: {name} must be one of {tuple(allowed)}; got {value!r}")
 
 
 def heads_of(owner: str, name: str, heads: int, channels: int) -> int:
