@@ -10,10 +10,10 @@ from pyhybrid.nn.module import Module, StateDictError
 from pyhybrid.nn.normalisation import GroupNorm, InstanceNorm2d
 from pyhybrid.nn.residual import Residual
 from pyhybrid.nn.summary import Summary, summarize
-from pyhybrid.nn.tokens import to_map, to_tokens
+from pyhybrid.nn.tokens import join_heads, split_heads, to_map, to_tokens
 
 __all__ = [
     "BatchNorm2d", "Conv2d", "DeformConv2d", "DropPath", "GroupNorm", "InstanceNorm2d", "LayerNorm", "Linear", "Module", "Operator",
-    "ReLU6", "Residual", "Seed", "Sequential", "StateDictError", "Summary", "chain_backward", "chain_forward", "init", "prefixed",
-    "summarize", "to_map", "to_tokens",
+    "ReLU6", "Residual", "Seed", "Sequential", "StateDictError", "Summary", "chain_backward", "chain_forward", "init", "join_heads",
+    "prefixed", "split_heads", "summarize", "to_map", "to_tokens",
 ]

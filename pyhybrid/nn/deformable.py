@@ -51,8 +51,7 @@ class DeformConv2d(Module):
                 raise ConstraintError(f"DeformConv2d: {name} must divide {' and '.join(map(str, divided))} channels; got {value}")
         choose("DeformConv2d", "kink", self.kink, deform_conv2d.KINKS)
         shape = (self.out_channels, self.in_channels // self.groups, *pair("DeformConv2d: kernel_size", self.kernel_size))
-        bound = max(prod(shape[1:]), 1) ** -0.5
-        self.params["weight"] = init.uniform(bound, shape, dtype, rng)
+        self.params["weight"] = init.fan_in_uniform(prod(shape[1:]), shape, dtype, rng)
         if self.bias:
             self.params["bias"] = init.constant(0, shape[:1], dtype, rng)
 

@@ -6,13 +6,14 @@ then the arrays are zeros that take no memory, for counting a network that would
 
 from __future__ import annotations
 
+from math import prod, sqrt
 from typing import Any
 
 import numpy as np
 
 from pyhybrid.errors import ConstraintError, describe
 
-__all__ = ["Seed", "constant", "float_type", "generator", "normal", "truncated_normal", "uniform"]
+__all__ = ["Seed", "constant", "fan_in_uniform", "float_type", "generator", "kaiming_normal", "normal", "truncated_normal", "uniform"]
 
 Array = np.ndarray
 Seed = int | np.random.Generator | None
@@ -43,11 +44,21 @@ def uniform(bound: float, shape: tuple[int, ...], dtype: np.dtype, seed: np.rand
     return (2 * drawn - 1) * dtype.type(bound)
 
 
+def fan_in_uniform(fan_in: int, shape: tuple[int, ...], dtype: np.dtype, seed: np.random.Generator | None) -> Array:
+    """Uniform within ±1/√fan_in: the framework's default for convolutions and linear maps, weight and bias alike."""
+    return uniform(max(fan_in, 1) ** -0.5, shape, dtype, seed)
+
+
 def normal(std: float, shape: tuple[int, ...], dtype: np.dtype, seed: np.random.Generator | None) -> Array:
     """Normal with mean 0."""
     if seed is None:
         return _without_memory(shape, dtype)
     return seed.standard_normal(shape, dtype) * dtype.type(std)
+
+
+def kaiming_normal(shape: tuple[int, ...], dtype: np.dtype, seed: np.random.Generator | None, groups: int = 1) -> Array:
+    """Kaiming's start of a kernel (O, C/groups, kh, kw) before a relu: normal with variance 2/fan_out, fan_out = O·kh·kw/groups."""
+    return normal(sqrt(2 * groups / (shape[0] * prod(shape[2:]))), shape, dtype, seed)
 
 
 def truncated_normal(std: float, shape: tuple[int, ...], dtype: np.dtype, seed: np.random.Generator | None, limit: float = 2.0) -> Array:

@@ -66,10 +66,9 @@ class Conv2d(Module):
             raise ConstraintError(f"Conv2d: groups must divide in_channels and out_channels; got {self.groups}, {self.in_channels}, "
                                   f"{self.out_channels}")
         shape = (self.out_channels, self.in_channels // self.groups, *pair("Conv2d: kernel_size", self.kernel_size))
-        bound = max(prod(shape[1:]), 1) ** -0.5          # the framework's default: uniform within ±1/√fan_in, the bias as well
-        self.params["weight"] = init.uniform(bound, shape, dtype, rng)
+        self.params["weight"] = init.fan_in_uniform(prod(shape[1:]), shape, dtype, rng)
         if self.bias:
-            self.params["bias"] = init.uniform(bound, shape[:1], dtype, rng)
+            self.params["bias"] = init.fan_in_uniform(prod(shape[1:]), shape[:1], dtype, rng)
 
     def forward(self, x: Array) -> tuple[Array, Any]:
         weight, bias = self.params["weight"], self.params.get("bias")
@@ -99,10 +98,9 @@ class Linear(Module):
 
     def __post_init__(self) -> None:
         rng, dtype = init.generator(self.seed), init.float_type("Linear", self.dtype)
-        bound = max(self.in_features, 1) ** -0.5
-        self.params["weight"] = init.uniform(bound, (self.out_features, self.in_features), dtype, rng)
+        self.params["weight"] = init.fan_in_uniform(self.in_features, (self.out_features, self.in_features), dtype, rng)
         if self.bias:
-            self.params["bias"] = init.uniform(bound, (self.out_features,), dtype, rng)
+            self.params["bias"] = init.fan_in_uniform(self.in_features, (self.out_features,), dtype, rng)
 
     def forward(self, x: Array) -> tuple[Array, linear.Cache]:
         return linear.forward(x, self.params["weight"], self.params.get("bias"))

@@ -1,4 +1,4 @@
-"""Maps (B, C, H, W) and tokens (B, H·W, C): the same numbers in two orders. Pixel (i, j) is token i·W + j.
+"""Maps (B, C, H, W) and tokens (B, H·W, C): the same numbers in two orders, pixel (i, j) being token i·W + j; and heads of tokens.
 
 The number of tokens does not say which map they come from: 12 tokens are 3 x 4 pixels as well as 4 x 3. The size is an argument therefore.
 Between the two lies the transpose of a table of pixels and channels, for which there is an operator: `regroup`.
@@ -11,7 +11,7 @@ import numpy as np
 from pyhybrid.errors import ConstraintError
 from pyhybrid.ops import regroup
 
-__all__ = ["to_map", "to_tokens"]
+__all__ = ["join_heads", "split_heads", "to_map", "to_tokens"]
 
 Array = np.ndarray
 
@@ -29,3 +29,15 @@ def to_map(tokens: Array, size: tuple[int, int]) -> Array:
                               f"got shape {tokens.shape}")
     B, T, C = tokens.shape
     return regroup.forward(tokens.reshape(B, T * C), heads=T)[0].reshape(B, C, *size)
+
+
+def split_heads(tokens: Array, heads: int) -> Array:
+    """Tokens (B, T, heads·d), head by head, as (B, heads, T, d). `join_heads` undoes it, and each is the other's adjoint."""
+    B, T, C = tokens.shape
+    return tokens.reshape(B, T, heads, C // heads).transpose(0, 2, 1, 3)
+
+
+def join_heads(x: Array) -> Array:
+    """(B, heads, T, d) as tokens (B, T, heads·d)."""
+    B, heads, T, d = x.shape
+    return x.transpose(0, 2, 1, 3).reshape(B, T, heads * d)

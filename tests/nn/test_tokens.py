@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pyhybrid.errors import ConstraintError
-from pyhybrid.nn import to_map, to_tokens
+from pyhybrid.nn import join_heads, split_heads, to_map, to_tokens
 
 
 @pytest.fixture
@@ -22,6 +22,14 @@ def test_pixels_are_counted_row_by_row(rng):
     assert (to_map(tokens, (4, 5)) == x).all() and to_map(tokens, (4, 5)).flags.c_contiguous
 
 
+def test_the_channels_of_a_head_are_neighbours(rng):
+    tokens = rng.standard_normal((2, 4, 6))
+    x = split_heads(tokens, 3)
+    for head in range(3):
+        assert (x[:, head] == tokens[..., 2 * head : 2 * head + 2]).all()
+    assert (join_heads(x) == tokens).all()
+
+
 def test_each_is_the_adjoint_of_the_other(rng):
     x, u = rng.integers(-9, 10, (2, 3, 4, 5)).astype(float), rng.integers(-9, 10, (2, 20, 3)).astype(float)
     assert (to_tokens(x) * u).sum() == (x * to_map(u, (4, 5))).sum()
@@ -37,4 +45,5 @@ def test_the_size_matters_and_is_checked(rng):
 
 
 def test_empty_batches():
+    assert split_heads(np.zeros((0, 4, 6)), 3).shape == (0, 3, 4, 2) and join_heads(np.zeros((0, 3, 4, 2))).shape == (0, 4, 6)
     assert to_tokens(np.zeros((0, 3, 2, 2))).shape == (0, 4, 3) and to_map(np.zeros((0, 4, 3)), (2, 2)).shape == (0, 3, 2, 2)

@@ -50,8 +50,7 @@ class ACmix(Module):
         rng = init.generator(self.seed)
 
         def uniform(*shape: int, fan_in: int) -> Array:
-            """The framework's default for a convolution: uniform within ±1/√fan_in, the bias as well."""
-            return init.uniform(fan_in**-0.5, shape, self.dtype, rng)
+            return init.fan_in_uniform(fan_in, shape, self.dtype, rng)
 
         self.params |= {"rate1": np.full(1, 0.5, self.dtype), "rate2": np.full(1, 0.5, self.dtype)}
         for name in ("conv1", "conv2", "conv3"):      # query, key, value

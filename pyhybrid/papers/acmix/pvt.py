@@ -24,7 +24,11 @@ from pyhybrid.nn import (
     chain_backward,
     chain_forward,
     init,
+    join_heads,
     prefixed,
+    split_heads,
+    to_map,
+    to_tokens,
 )
 from pyhybrid.ops import attention, gelu
 from pyhybrid.ops._sizes import pair
@@ -65,45 +69,42 @@ class PVTAttention(Module):
             self.children |= {"sr": Conv2d(C, C, R, R, **common), "norm": LayerNorm(C, **common)}
 
     def forward(self, x: Array) -> tuple[Array, Any]:
-        B, T, C = x.shape
-        parts, N = self.children, self.num_heads
+        parts = self.children
         q, c_q = parts["q"].forward(x)
         reduced, c_reduce = self._reduce(x)
         kv, c_kv = parts["kv"].forward(reduced)                                             # [keys of all heads | values of all heads]
-        k, v = kv.reshape(B, -1, 2, N, C // N).transpose(2, 0, 3, 1, 4)
-        heads, c_heads = attention.forward(q.reshape(B, T, N, -1).transpose(0, 2, 1, 3), k, v, scale=self.qk_scale or None)
-        y, c_proj = parts["proj"].forward(heads.transpose(0, 2, 1, 3).reshape(B, T, C))
+        k, v = np.split(kv, 2, axis=2)
+        heads, c_heads = attention.forward(*(split_heads(part, self.num_heads) for part in (q, k, v)), scale=self.qk_scale or None)
+        y, c_proj = parts["proj"].forward(join_heads(heads))
         return y, (c_q, c_reduce, c_kv, c_heads, c_proj)
 
     def backward(self, dy: Array, cache: Any) -> tuple[Array, Grads]:
-        B, T, C = dy.shape
-        parts, N = self.children, self.num_heads
+        parts = self.children
         c_q, c_reduce, c_kv, c_heads, c_proj = cache
         dtokens, of_proj = parts["proj"].backward(dy, c_proj)
-        heads = attention.backward(dtokens.reshape(B, T, N, -1).transpose(0, 2, 1, 3), c_heads)
-        dkv = np.stack([heads.k, heads.v]).transpose(1, 3, 0, 2, 4).reshape(B, -1, 2 * C)
+        heads = attention.backward(split_heads(dtokens, self.num_heads), c_heads)
+        dkv = np.concatenate([join_heads(heads.k), join_heads(heads.v)], axis=2)
         dreduced, of_kv = parts["kv"].backward(dkv, c_kv)
         dx, grads = self._reduce_backward(dreduced, c_reduce)
-        from_q, of_q = parts["q"].backward(heads.q.transpose(0, 2, 1, 3).reshape(B, T, C), c_q)
+        from_q, of_q = parts["q"].backward(join_heads(heads.q), c_q)
         return dx + from_q, grads | prefixed("q", of_q) | prefixed("kv", of_kv) | prefixed("proj", of_proj)
 
     def _reduce(self, x: Array) -> tuple[Array, Any]:
         if self.sr_ratio == 1:
             return x, None
-        B, T, C = x.shape
-        if T != self.size[0] * self.size[1]:
+        if x.shape[1] != self.size[0] * self.size[1]:
             raise ConstraintError(f"PVTAttention: x must hold the {self.size[0]}*{self.size[1]} tokens of its map; got shape {x.shape}")
-        maps, c_sr = self.children["sr"].forward(x.transpose(0, 2, 1).reshape(B, C, *self.size))
-        y, c_norm = self.children["norm"].forward(maps.reshape(B, C, -1).transpose(0, 2, 1))
-        return y, (maps.shape, c_sr, c_norm)
+        maps, c_sr = self.children["sr"].forward(to_map(x, self.size))
+        y, c_norm = self.children["norm"].forward(to_tokens(maps))
+        return y, (maps.shape[2:], c_sr, c_norm)
 
     def _reduce_backward(self, dy: Array, cache: Any) -> tuple[Array, Grads]:
         if cache is None:
             return dy, {}
-        shape, c_sr, c_norm = cache
+        size, c_sr, c_norm = cache
         dtokens, of_norm = self.children["norm"].backward(dy, c_norm)
-        dmaps, of_sr = self.children["sr"].backward(dtokens.transpose(0, 2, 1).reshape(shape), c_sr)
-        return dmaps.reshape(*shape[:2], -1).transpose(0, 2, 1), prefixed("sr", of_sr) | prefixed("norm", of_norm)
+        dmaps, of_sr = self.children["sr"].backward(to_map(dtokens, size), c_sr)
+        return to_tokens(dmaps), prefixed("sr", of_sr) | prefixed("norm", of_norm)
 
 
 @dataclass(eq=False)
@@ -205,7 +206,7 @@ class PVT(Module):
             if s == len(self.depths):
                 tokens = np.concatenate([np.broadcast_to(self.params["cls_token"], (len(x), 1, tokens.shape[2])), tokens], axis=1)
             tokens, c_block = self.children[f"block{s}"].forward(tokens + self.params[f"pos_embed{s}"])
-            x = tokens.transpose(0, 2, 1).reshape(len(x), -1, H, W) if s < len(self.depths) else tokens
+            x = to_map(tokens, (H, W)) if s < len(self.depths) else tokens
             caches.append((c_embed, c_block))
         features, c_norm = self.children["norm"].forward(tokens)
         y, c_head = self.children["head"].forward(features[:, 0])
@@ -226,5 +227,5 @@ class PVT(Module):
                 dtokens = dtokens[:, 1:]
             dx, of_embed = self.children[f"patch_embed{s}"].backward(dtokens, c_embed)
             grads |= prefixed(f"patch_embed{s}", of_embed)
-            dtokens = dx.reshape(*dx.shape[:2], -1).transpose(0, 2, 1)      # the map that the stage was given, as tokens again
+            dtokens = to_tokens(dx)     # the map that the stage was given, as tokens again
         return dx, grads

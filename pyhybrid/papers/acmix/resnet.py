@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import KW_ONLY, dataclass, field
-from math import sqrt
 from typing import Any
 
 import numpy as np
@@ -130,5 +129,4 @@ class ResNet(Module):
             for name, value in module.params.items():
                 kept = self.init == "shift" and name == "dep_conv.weight"
                 if value.ndim == 4 and not kept:
-                    outputs, _, kh, kw = value.shape
-                    module.params[name] = init.normal(sqrt(2 / (outputs * kh * kw)), value.shape, value.dtype, rng)
+                    module.params[name] = init.kaiming_normal(value.shape, value.dtype, rng)

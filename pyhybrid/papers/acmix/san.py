@@ -55,8 +55,8 @@ class SAM(Module):
         taps, weights = self.kernel_size**2, self.out_planes // self.share_planes
         if self.kind == "pairwise":
             relation, hidden, outputs = self.rel_planes + 2, self.rel_planes, weights
-            self.params |= {"conv_p.weight": init.uniform(2**-0.5, (2, 2, 1, 1), dtype, rng),
-                            "conv_p.bias": init.uniform(2**-0.5, (2,), dtype, rng)}
+            self.params |= {"conv_p.weight": init.fan_in_uniform(2, (2, 2, 1, 1), dtype, rng),
+                            "conv_p.bias": init.fan_in_uniform(2, (2,), dtype, rng)}
         else:
             relation, hidden, outputs = self.rel_planes * (taps + 1), weights, weights * taps
         self.children |= {

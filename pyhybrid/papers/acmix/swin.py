@@ -21,6 +21,8 @@ from pyhybrid.nn import (
     chain_forward,
     init,
     prefixed,
+    to_map,
+    to_tokens,
 )
 from pyhybrid.ops import gelu, roll, window_partition
 from pyhybrid.ops._sizes import pair
@@ -165,14 +167,14 @@ class PatchEmbed(Module):
 
     def forward(self, x: Array) -> tuple[Array, Any]:
         maps, c_proj = self.children["proj"].forward(x)
-        tokens = maps.reshape(*maps.shape[:2], -1).transpose(0, 2, 1)
+        tokens = to_tokens(maps)
         y, c_norm = self.children["norm"].forward(tokens) if self.norm else (tokens, None)
-        return y, (maps.shape, c_proj, c_norm)
+        return y, (maps.shape[2:], c_proj, c_norm)
 
     def backward(self, dy: Array, cache: Any) -> tuple[Array, Grads]:
-        shape, c_proj, c_norm = cache
+        size, c_proj, c_norm = cache
         dtokens, of_norm = self.children["norm"].backward(dy, c_norm) if self.norm else (dy, {})
-        dx, of_proj = self.children["proj"].backward(dtokens.transpose(0, 2, 1).reshape(shape), c_proj)
+        dx, of_proj = self.children["proj"].backward(to_map(dtokens, size), c_proj)
         return dx, prefixed("proj", of_proj) | prefixed("norm", of_norm)
 
 

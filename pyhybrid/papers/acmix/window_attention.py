@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pyhybrid.errors import ConstraintError, choose, describe
-from pyhybrid.nn import Module, Seed, init
+from pyhybrid.nn import Module, Seed, init, join_heads, split_heads
 from pyhybrid.ops import attention, conv_path, linear, relative_bias, shift_conv, window_partition, window_reverse
 from pyhybrid.ops._sizes import pair
 from pyhybrid.ops.conv_path import ORDERS
@@ -60,7 +60,7 @@ class WindowAttention(Module):
         (h, w), N, C, k = self.window, self.num_heads, self.dim, self.kernel_conv
 
         def uniform(*shape: int, fan_in: int) -> Array:
-            return init.uniform(fan_in**-0.5, shape, dtype, rng)
+            return init.fan_in_uniform(fan_in, shape, dtype, rng)
 
         self.params |= {
             "relative_position_bias_table": init.truncated_normal(0.02, ((2 * h - 1) * (2 * w - 1), N), dtype, rng),
@@ -89,7 +89,7 @@ class WindowAttention(Module):
         bias, c_bias = relative_bias.forward(p["relative_position_bias_table"], size=self.window)
         bias = bias[None] if mask is None else bias + mask.astype(bias.dtype)[:, None]      # (1 or nW, N, T, T)
         heads, c_scores = attention.forward(q, k, v, bias, scale=self.qk_scale or None)
-        tokens, c_proj = linear.forward(heads.transpose(0, 2, 1, 3).reshape(*windows.shape[:2], -1), p["proj.weight"], p["proj.bias"])
+        tokens, c_proj = linear.forward(join_heads(heads), p["proj.weight"], p["proj.bias"])
         att, c_joined = window_reverse.forward(tokens, window=self.window, size=x.shape[1:3])
 
         y = p["rate1"] * att + p["rate2"] * conv
@@ -101,8 +101,7 @@ class WindowAttention(Module):
 
         dtokens = window_reverse.backward(p["rate1"] * dy, c.joined).windows
         proj = linear.backward(dtokens, c.proj)
-        dheads = proj.x.reshape(*dtokens.shape[:2], self.num_heads, -1).transpose(0, 2, 1, 3)
-        scores = attention.backward(dheads, c.scores)
+        scores = attention.backward(split_heads(proj.x, self.num_heads), c.scores)
         # The mask is no parameter: the bias that all windows share gets the sum of theirs.
         table = relative_bias.backward(scores.bias.sum(0), c.bias)
         dwindows = np.stack([scores.q, scores.k, scores.v]).transpose(1, 3, 0, 2, 4).reshape(*dtokens.shape[:2], -1)

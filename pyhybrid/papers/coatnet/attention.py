@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from pyhybrid.errors import ConstraintError, choose
-from pyhybrid.nn import Module, Seed, chain_backward, chain_forward, init, prefixed
+from pyhybrid.nn import Module, Seed, chain_backward, chain_forward, init, join_heads, prefixed, split_heads
 from pyhybrid.ops import relative_attention, relative_bias
 from pyhybrid.ops._sizes import pair
 from pyhybrid.papers.coatnet.parts import Dense
@@ -73,24 +73,19 @@ class RelativeAttention(Module):
     def forward(self, x: Array) -> tuple[Array, Any]:
         q, k, v, c_qkv = self._project(x)                                                   # (B, heads, H·W, dim_head)
         o, c_heads = relative_attention.forward(q, k, v, self._table(), size=self.grid, form=self.form, sign=self.sign)
-        tokens = o.transpose(0, 2, 1, 3).reshape(*x.shape[:2], self.inner)
-        y, c_out = chain_forward(self.children, self._output, tokens)
+        y, c_out = chain_forward(self.children, self._output, join_heads(o))
         return y, (c_qkv, c_heads, c_out)
 
     def backward(self, dy: Array, cache: Any) -> tuple[Array, Grads]:
         c_qkv, c_heads, c_out = cache
         dtokens, grads = chain_backward(self.children, self._output, dy, c_out)
-        heads = relative_attention.backward(self._by_head(dtokens), c_heads)
+        heads = relative_attention.backward(split_heads(dtokens, self.head_count), c_heads)
         dx, of_qkv = self._project_backward(heads.q, heads.k, heads.v, c_qkv)
         return dx, grads | of_qkv | {self.TABLE: self._table_grad(heads.table)}
 
     @property
     def _output(self) -> tuple[str, ...]:
         return (self.OUT,) if self.project_out else ()
-
-    def _by_head(self, tokens: Array) -> Array:
-        """(B, N, heads·dim_head) -> (B, heads, N, dim_head)."""
-        return tokens.reshape(*tokens.shape[:2], self.head_count, self.dim_head).transpose(0, 2, 1, 3)
 
     # What the layouts differ in.
 
@@ -108,13 +103,13 @@ class RelativeAttention(Module):
 
     def _project(self, x: Array) -> tuple[Array, Array, Array, Any]:
         (q, c_q), (k, c_k), (v, c_v) = (self.children[name].forward(x) for name in "qkv")
-        return self._by_head(q), self._by_head(k), self._by_head(v), (c_q, c_k, c_v)
+        q, k, v = (split_heads(tokens, self.head_count) for tokens in (q, k, v))
+        return q, k, v, (c_q, c_k, c_v)
 
     def _project_backward(self, dq: Array, dk: Array, dv: Array, cache: Any) -> tuple[Array, Grads]:
         dx, grads = np.zeros((), dq.dtype), Grads()
         for name, d, own_cache in zip("qkv", (dq, dk, dv), cache, strict=True):
-            dtokens = d.transpose(0, 2, 1, 3).reshape(d.shape[0], d.shape[2], self.inner)
-            from_this, own = self.children[name].backward(dtokens, own_cache)
+            from_this, own = self.children[name].backward(join_heads(d), own_cache)
             dx, grads = dx + from_this, grads | prefixed(name, own)
         return dx, grads
 

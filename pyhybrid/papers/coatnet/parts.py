@@ -9,7 +9,7 @@ import numpy as np
 
 from pyhybrid.errors import choose
 from pyhybrid.nn import Module, Operator, Seed, Sequential, init
-from pyhybrid.ops import avg_pool2d, gelu, linear, max_pool2d, relu, silu, squeeze_excite
+from pyhybrid.ops import avg_pool2d, gelu, layer_scale, linear, max_pool2d, relu, silu, squeeze_excite
 
 __all__ = ["Dense", "LayerScale", "SamePad", "SqueezeExcite", "activation", "down", "pool"]
 
@@ -83,10 +83,10 @@ class Dense(Module):
 
     def __post_init__(self) -> None:
         rng, dtype = init.generator(self.seed), init.float_type("Dense", self.dtype)
-        bound, ones = max(self.in_features, 1) ** -0.5, (1, 1) if self.as_conv else ()
-        self.params["weight"] = init.uniform(bound, (self.out_features, self.in_features, *ones), dtype, rng)
+        ones = (1, 1) if self.as_conv else ()
+        self.params["weight"] = init.fan_in_uniform(self.in_features, (self.out_features, self.in_features, *ones), dtype, rng)
         if self.bias:
-            self.params["bias"] = init.uniform(bound, (self.out_features,), dtype, rng)
+            self.params["bias"] = init.fan_in_uniform(self.in_features, (self.out_features,), dtype, rng)
 
     def forward(self, x: Array) -> tuple[Array, linear.Cache]:
         weight = self.params["weight"].reshape(self.out_features, self.in_features)
@@ -112,13 +112,12 @@ class LayerScale(Module):
         dtype, rng = init.float_type("LayerScale", self.dtype), init.generator(self.seed)
         self.params["gamma"] = init.constant(self.start, (self.features,), dtype, rng)
 
-    def forward(self, x: Array) -> tuple[Array, Any]:
-        gamma = self.params["gamma"]
-        return x * gamma, (x, gamma)
+    def forward(self, x: Array) -> tuple[Array, layer_scale.Cache]:
+        return layer_scale.forward(x, self.params["gamma"])
 
-    def backward(self, dy: Array, cache: Any) -> tuple[Array, Grads]:
-        x, gamma = cache
-        return dy * gamma, {"gamma": (dy * x).reshape(-1, self.features).sum(0)}
+    def backward(self, dy: Array, cache: layer_scale.Cache) -> tuple[Array, Grads]:
+        dx, dgamma = layer_scale.backward(dy, cache)
+        return dx, {"gamma": dgamma}
 
 
 @dataclass(eq=False)
@@ -140,9 +139,9 @@ class SqueezeExcite(Module):
         dtype, rng = init.float_type("SqueezeExcite", self.dtype), init.generator(self.seed)
         ones = (1, 1) if self.as_conv else ()
         for name, inputs, outputs in zip(self.names, (self.channels, self.reduced), (self.reduced, self.channels), strict=True):
-            self.params[f"{name}.weight"] = init.uniform(inputs**-0.5, (outputs, inputs, *ones), dtype, rng)
+            self.params[f"{name}.weight"] = init.fan_in_uniform(inputs, (outputs, inputs, *ones), dtype, rng)
             if self.bias:
-                self.params[f"{name}.bias"] = init.uniform(inputs**-0.5, (outputs,), dtype, rng)
+                self.params[f"{name}.bias"] = init.fan_in_uniform(inputs, (outputs,), dtype, rng)
 
     def forward(self, x: Array) -> tuple[Array, squeeze_excite.Cache]:
         p, (reduce, expand) = self.params, self.names

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import prod, sqrt
+from math import sqrt
 
 import numpy as np
 
@@ -33,8 +33,7 @@ def draw(model: Module, names: str, rng: np.random.Generator | None) -> None:
                 elif inside and ".se" not in layer:
                     module.params[name] = init.uniform(sqrt(6 / (shape[0] + shape[1])), shape, dtype, rng)
                 elif value.ndim == 4:
-                    groups = getattr(module, "groups", 1)
-                    module.params[name] = init.normal(sqrt(2 * groups / (shape[0] * prod(shape[2:]))), shape, dtype, rng)
+                    module.params[name] = init.kaiming_normal(shape, dtype, rng, getattr(module, "groups", 1))
             elif name.endswith("bias"):
                 small = ".mlp." in layer and names == "timm"
                 module.params[name] = init.normal(1e-6, shape, dtype, rng) if small else init.constant(0, shape, dtype, rng)

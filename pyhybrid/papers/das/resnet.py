@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import KW_ONLY, dataclass, field
-from math import sqrt
 from typing import Any, ClassVar
 
 import numpy as np
@@ -157,5 +156,4 @@ def kaiming(model: Module, rng: np.random.Generator | None) -> None:
     for name, module in model.named_modules():
         weight = module.params.get("weight")
         if isinstance(module, Conv2d) and weight is not None and not name.startswith("das."):
-            outputs, _, kh, kw = weight.shape
-            module.params["weight"] = init.normal(sqrt(2 / (outputs * kh * kw)), weight.shape, weight.dtype, rng)
+            module.params["weight"] = init.kaiming_normal(weight.shape, weight.dtype, rng)

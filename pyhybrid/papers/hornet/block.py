@@ -12,7 +12,7 @@ import numpy as np
 
 from pyhybrid.errors import ConstraintError
 from pyhybrid.nn import DropPath, LayerNorm, Linear, Module, Operator, Seed, chain_backward, chain_forward, init
-from pyhybrid.ops import gelu
+from pyhybrid.ops import gelu, layer_scale
 from pyhybrid.papers.hornet.gnconv import GnConv
 
 __all__ = ["Block"]
@@ -64,36 +64,35 @@ class Block(Module):
     def forward(self, x: Array, keep: Keep | None = None) -> tuple[Array, Any]:
         scale1, scale2 = self._scales(keep, x)
         mixed, on_mix = chain_forward(self.children, self.MIX, x)                               # (N, C, H, W)
-        branch1, on_gamma1 = self._times("gamma1", mixed, 1)
+        branch1, on_gamma1 = self._scaled("gamma1", mixed, 1)
         kept1, on_drop1 = self.drop.forward(branch1, scale1)
         x1 = x + kept1
-        fed, on_feed = chain_forward(self.children, self.FEED, to_pixels(x1))                   # (N, H, W, C)
-        branch2, on_gamma2 = self._times("gamma2", fed, 3)
+        fed, on_feed = chain_forward(self.children, self.FEED, _channels_last(x1))              # (N, H, W, C)
+        branch2, on_gamma2 = self._scaled("gamma2", fed, 3)
         kept2, on_drop2 = self.drop.forward(branch2, scale2)
-        return x1 + to_map(kept2), (on_mix, on_gamma1, on_drop1, on_feed, on_gamma2, on_drop2)
+        return x1 + _channels_first(kept2), (on_mix, on_gamma1, on_drop1, on_feed, on_gamma2, on_drop2)
 
     def backward(self, dy: Array, cache: Any) -> tuple[Array, Grads]:
         on_mix, on_gamma1, on_drop1, on_feed, on_gamma2, on_drop2 = cache
-        dbranch2, _ = self.drop.backward(to_pixels(dy), on_drop2)
-        dfed, of_gamma2 = self._times_backward("gamma2", dbranch2, on_gamma2, 3)
+        dbranch2, _ = self.drop.backward(_channels_last(dy), on_drop2)
+        dfed, of_gamma2 = self._scaled_backward("gamma2", dbranch2, on_gamma2)
         dpixels, of_feed = chain_backward(self.children, self.FEED, dfed, on_feed)
-        dx1 = dy + to_map(dpixels)
+        dx1 = dy + _channels_first(dpixels)
         dbranch1, _ = self.drop.backward(dx1, on_drop1)
-        dmixed, of_gamma1 = self._times_backward("gamma1", dbranch1, on_gamma1, 1)
+        dmixed, of_gamma1 = self._scaled_backward("gamma1", dbranch1, on_gamma1)
         dx, of_mix = chain_backward(self.children, self.MIX, dmixed, on_mix)
         return dx1 + dx, of_gamma1 | of_gamma2 | of_mix | of_feed
 
-    def _times(self, name: str, x: Array, axis: int) -> tuple[Array, Any]:
+    def _scaled(self, name: str, x: Array, axis: int) -> tuple[Array, layer_scale.Cache | None]:
         """x times the factor of its channel, which lies along `axis`; x itself without layer scale."""
-        gamma = self.params.get(name)
-        return (x, None) if gamma is None else (_along(gamma, axis) * x, (gamma, x))
+        return layer_scale.forward(x, self.params[name], axis=axis) if name in self.params else (x, None)
 
     @staticmethod
-    def _times_backward(name: str, dy: Array, cache: Any, axis: int) -> tuple[Array, Grads]:
+    def _scaled_backward(name: str, dy: Array, cache: layer_scale.Cache | None) -> tuple[Array, Grads]:
         if cache is None:
             return dy, {}
-        gamma, x = cache
-        return _along(gamma, axis) * dy, {name: (dy * x).sum(tuple(k for k in range(4) if k != axis))}
+        dx, dgamma = layer_scale.backward(dy, cache)
+        return dx, {name: dgamma}
 
     def _scales(self, keep: Keep | None, x: Array) -> tuple[Array | None, Array | None]:
         """The factors of both branches per sample; None where they are to be drawn."""
@@ -106,16 +105,11 @@ class Block(Module):
         return first, second
 
 
-def to_pixels(x: Array) -> Array:
-    """Maps (N, C, H, W) with the channels last, (N, H, W, C). `to_map` undoes it; each is the other's adjoint."""
+def _channels_last(x: Array) -> Array:
+    """Maps (N, C, H, W) as pixels (N, H, W, C). `_channels_first` undoes it; each is the other's adjoint."""
     return np.ascontiguousarray(x.transpose(0, 2, 3, 1))
 
 
-def to_map(pixels: Array) -> Array:
+def _channels_first(pixels: Array) -> Array:
     """(N, H, W, C) as maps (N, C, H, W)."""
     return np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))
-
-
-def _along(gamma: Array, axis: int) -> Array:
-    """gamma with four axes, its values along `axis`."""
-    return gamma.reshape(tuple(-1 if k == axis else 1 for k in range(4)))

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from pyhybrid.errors import ConstraintError
-from pyhybrid.nn import Conv2d, LayerNorm, Module, Seed, init, prefixed
+from pyhybrid.nn import Conv2d, LayerNorm, Module, Seed, init, prefixed, to_map, to_tokens
 from pyhybrid.ops import global_filter, interleave, spectrum_resize
 
 __all__ = ["GFNetFilter", "GlobalFilter", "GlobalLocalFilter", "spectrum_width"]
@@ -78,15 +78,13 @@ class GFNetFilter(Module):
         if H * W != x.shape[1] or (H, spectrum_width(W)) != (self.h, self.w):
             raise ConstraintError(f"GFNetFilter: the spectrum {self.h} x {self.w} belongs to maps of {self.h} rows and {2 * self.w - 2} or "
                                   f"{2 * self.w - 1} columns; got {x.shape[1]} tokens and the size ({H}, {W})")
-        maps = np.ascontiguousarray(x.swapaxes(1, 2)).reshape(len(x), self.dim, H, W)
         weight = np.ascontiguousarray(self.params["complex_weight"].transpose(2, 0, 1, 3))      # (dim, h, w, 2)
-        y, cache = _filter(maps, weight)
-        return _tokens(y), cache
+        y, cache = _filter(to_map(x, (H, W)), weight)
+        return to_tokens(y), cache
 
     def backward(self, dy: Array, cache: Any) -> tuple[Array, Grads]:
-        shape = cache[0].x.shape
-        dmaps, dweight = _filter_backward(np.ascontiguousarray(dy.swapaxes(1, 2)).reshape(shape), cache)
-        return _tokens(dmaps), {"complex_weight": np.ascontiguousarray(dweight.transpose(1, 2, 0, 3))}
+        dmaps, dweight = _filter_backward(to_map(dy, cache[0].x.shape[2:]), cache)
+        return to_tokens(dmaps), {"complex_weight": np.ascontiguousarray(dweight.transpose(1, 2, 0, 3))}
 
 
 @dataclass(eq=False)
@@ -152,8 +150,3 @@ def _filter_backward(dy: Array, cache: Any) -> tuple[Array, Array]:
     on_filter, on_resize = cache
     dx, dweight = global_filter.backward(dy, on_filter)
     return dx, dweight if on_resize is None else spectrum_resize.backward(dweight, on_resize).weight
-
-
-def _tokens(maps: Array) -> Array:
-    """(N, C, H, W) -> (N, H·W, C)."""
-    return np.ascontiguousarray(maps.reshape(*maps.shape[:2], -1).swapaxes(1, 2))

@@ -74,9 +74,8 @@ class GnConv(Module):
         if self.project_out:
             shapes["proj_out"] = (outputs, C, 1, 1)
         for name, shape in shapes.items():
-            bound = prod(shape[1:]) ** -0.5         # the framework's default, as in `Conv2d`
-            self.params[f"{name}.weight"] = init.uniform(bound, shape, dtype, rng)
-            self.params[f"{name}.bias"] = init.uniform(bound, shape[:1], dtype, rng)
+            self.params[f"{name}.weight"] = init.fan_in_uniform(prod(shape[1:]), shape, dtype, rng)
+            self.params[f"{name}.bias"] = init.fan_in_uniform(prod(shape[1:]), shape[:1], dtype, rng)
 
     def _global(self, spectrum: Pair, common: dict[str, Any]) -> Module:
         """The filter of kind `kind`."""

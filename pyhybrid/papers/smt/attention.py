@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from pyhybrid.nn import Module, Seed, init, prefixed, to_map, to_tokens
+from pyhybrid.nn import Module, Seed, init, join_heads, prefixed, split_heads, to_map, to_tokens
 from pyhybrid.ops import attention, conv2d
 from pyhybrid.papers.smt.parts import check_sizes, check_tokens, convolution, heads_of, linear_map
 
@@ -50,8 +50,8 @@ class MultiHeadAttention(Module):
         q, c_q = parts["q"].forward(x)
         kv, c_kv = parts["kv"].forward(x)
         k, v = kv[..., : self.dim], kv[..., self.dim :]
-        gathered, c_heads = attention.forward(self._by_head(q), self._by_head(k), self._by_head(v), scale=self.qk_scale or None)
-        r, c_local = self._tokens(gathered), None
+        gathered, c_heads = attention.forward(*(split_heads(part, self.sa_num_heads) for part in (q, k, v)), scale=self.qk_scale or None)
+        r, c_local = join_heads(gathered), None
         if self.local_conv:
             near, c_local = parts["local_conv"].forward(to_map(v, size))
             r = r + to_tokens(near)
@@ -61,31 +61,21 @@ class MultiHeadAttention(Module):
     def backward(self, dy: Array, cache: Any) -> tuple[Array, Grads]:
         parts, (c_q, c_kv, c_heads, c_local, c_proj, size) = self.children, cache
         dr, of_proj = parts["proj"].backward(dy, c_proj)
-        heads = attention.backward(self._by_head(dr), c_heads)
-        dv, grads = self._tokens(heads.v), prefixed("proj", of_proj)
+        heads = attention.backward(split_heads(dr, self.sa_num_heads), c_heads)
+        dv, grads = join_heads(heads.v), prefixed("proj", of_proj)
         if self.local_conv:
             from_near, own = parts["local_conv"].backward(to_map(dr, size), c_local)
             dv, grads = dv + to_tokens(from_near), grads | prefixed("local_conv", own)
-        dkv = np.concatenate([self._tokens(heads.k), dv], axis=2)
+        dkv = np.concatenate([join_heads(heads.k), dv], axis=2)
         from_kv, of_kv = parts["kv"].backward(dkv, c_kv)
-        from_q, of_q = parts["q"].backward(self._tokens(heads.q), c_q)
+        from_q, of_q = parts["q"].backward(join_heads(heads.q), c_q)
         return from_q + from_kv, grads | prefixed("kv", of_kv) | prefixed("q", of_q)
 
     def intermediates(self, cache: Any) -> dict[str, Array]:
         """By name: q, kv (tokens), local_conv (a map), and weights (B, heads, T, T); read off the cache or made again from it."""
         _, _, c_heads, c_local, _, _ = cache
-        found = {"q": self._tokens(c_heads.q), "kv": np.concatenate([self._tokens(c_heads.k), self._tokens(c_heads.v)], axis=2),
+        found = {"q": join_heads(c_heads.q), "kv": np.concatenate([join_heads(c_heads.k), join_heads(c_heads.v)], axis=2),
                  "weights": attention.weights(c_heads)}
         if c_local is not None:
             found["local_conv"], _ = conv2d.forward(c_local.x, c_local.weight, c_local.bias, padding=1, groups=self.dim)
         return found
-
-    def _by_head(self, tokens: Array) -> Array:
-        """(B, T, dim) -> (B, heads, T, d)."""
-        B, T, C = tokens.shape
-        return tokens.reshape(B, T, self.sa_num_heads, C // self.sa_num_heads).transpose(0, 2, 1, 3)
-
-    def _tokens(self, by_head: Array) -> Array:
-        """(B, heads, T, d) -> (B, T, dim)."""
-        B, _, T, _ = by_head.shape
-        return by_head.transpose(0, 2, 1, 3).reshape(B, T, self.dim)

@@ -15,7 +15,7 @@ from pyhybrid.errors import choose
 from pyhybrid.nn import Module, Seed, chain_backward, chain_forward, init, prefixed, to_map, to_tokens
 from pyhybrid.ops import batch_norm, gelu, mixed_conv, modulation, scale_aware_aggregation
 from pyhybrid.papers.smt.equations import ComposedAggregation
-from pyhybrid.papers.smt.parts import check_sizes, check_tokens, heads_of, kernel_start, linear_map
+from pyhybrid.papers.smt.parts import check_sizes, check_tokens, heads_of, linear_map
 
 __all__ = ["Aggregation", "MixedConv", "ScaleAwareModulation"]
 
@@ -45,7 +45,7 @@ class MixedConv(Module):
         self.sizes = mixed_conv.official_sizes(self.num_heads) if self.kernel_sizes is None else tuple(self.kernel_sizes)
         heads_of("MixedConv", "the number of kernel_sizes", len(mixed_conv.checked(self.sizes)), self.channels)
         for h, k in enumerate(self.sizes, 1):
-            self.params[f"local_conv_{h}.weight"] = kernel_start((M, 1, k, k), M, dtype, rng)
+            self.params[f"local_conv_{h}.weight"] = init.kaiming_normal((M, 1, k, k), dtype, rng, M)
             self.params[f"local_conv_{h}.bias"] = init.constant(0, (M,), dtype, rng)
 
     def forward(self, x: Array) -> tuple[Array, mixed_conv.Cache]:
@@ -85,9 +85,9 @@ class Aggregation(Module):
         rng, dtype = init.generator(self.seed), init.float_type("Aggregation", self.dtype)
         C, N, E = self.channels, heads_of("Aggregation", "num_heads", self.num_heads, self.channels), self.channels * self.expand_ratio
         self.params |= {
-            "proj0.weight": kernel_start((E, N, 1, 1), C // N, dtype, rng), "proj0.bias": init.constant(0, (E,), dtype, rng),
+            "proj0.weight": init.kaiming_normal((E, N, 1, 1), dtype, rng, C // N), "proj0.bias": init.constant(0, (E,), dtype, rng),
             "bn.weight": init.constant(1, (E,), dtype, rng), "bn.bias": init.constant(0, (E,), dtype, rng),
-            "proj1.weight": kernel_start((C, E, 1, 1), 1, dtype, rng), "proj1.bias": init.constant(0, (C,), dtype, rng)}
+            "proj1.weight": init.kaiming_normal((C, E, 1, 1), dtype, rng), "proj1.bias": init.constant(0, (C,), dtype, rng)}
         self.buffers |= {"bn.running_mean": np.zeros(E, dtype), "bn.running_var": np.ones(E, dtype),
                          "bn.num_batches_tracked": np.zeros((), np.int64)}
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import operator
-from math import prod, sqrt
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ from pyhybrid.errors import ConstraintError
 from pyhybrid.nn import Conv2d, Linear, Seed, init
 from pyhybrid.ops._sizes import integer, pair
 
-__all__ = ["check_scales", "check_sizes", "check_tokens", "convolution", "heads_of", "kernel_start", "linear_map"]
+__all__ = ["check_scales", "check_sizes", "check_tokens", "convolution", "heads_of", "linear_map"]
 
 Array = np.ndarray
 Pair = tuple[int, int]
@@ -57,14 +56,9 @@ def linear_map(inputs: int, outputs: int, bias: bool = True, *, dtype: Any, seed
 
 def convolution(inputs: int, outputs: int, kernel_size: int, stride: int = 1, padding: int = 0, groups: int = 1, bias: bool = True, *,
                 dtype: Any, seed: Seed) -> Conv2d:
-    """A convolution that starts as in the official code: `kernel_start`, the bias at 0."""
+    """A convolution that starts as in the official code: Kaiming's normal start, the bias at 0."""
     layer, rng = Conv2d(inputs, outputs, kernel_size, stride, padding, groups, bias, dtype=dtype, seed=None), init.generator(seed)
-    layer.params["weight"] = kernel_start(layer.params["weight"].shape, groups, np.dtype(dtype), rng)
+    layer.params["weight"] = init.kaiming_normal(layer.params["weight"].shape, np.dtype(dtype), rng, groups)
     if bias:
         layer.params["bias"] = init.constant(0, (outputs,), np.dtype(dtype), rng)
     return layer
-
-
-def kernel_start(shape: tuple[int, ...], groups: int, dtype: np.dtype, rng: np.random.Generator | None) -> Array:
-    """The official start of a kernel (O, C/groups, kh, kw): normal with variance 2/fan_out, fan_out = kh·kw·O/groups."""
-    return init.normal(sqrt(2 * groups / (shape[0] * prod(shape[2:]))), shape, dtype, rng)
