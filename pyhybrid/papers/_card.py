@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import Any, NamedTuple
 
-__all__ = ["Card", "Difference", "Equation", "find"]
+__all__ = ["Card", "Difference", "Equation", "find", "ops", "within"]
 
 
 class Equation(NamedTuple):
@@ -44,3 +44,13 @@ def find(name: str) -> Any:
     """The object behind a full dotted name such as "pyhybrid.ops.shift.forward"."""
     module, _, attribute = name.rpartition(".")
     return getattr(importlib.import_module(module), attribute)
+
+
+def within(package: str, *names: str) -> tuple[str, ...]:
+    """Full dotted names of what a package holds."""
+    return tuple(f"{package}.{name}" for name in names)
+
+
+def ops(*names: str) -> tuple[str, ...]:
+    """Full dotted names of operators' functions: "conv2d" is its forward, "shift_conv.shift_weight" what it says."""
+    return within("pyhybrid.ops", *(name if "." in name else f"{name}.forward" for name in names))

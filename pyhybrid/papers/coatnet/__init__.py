@@ -5,7 +5,9 @@ two kinds of weight before the softmax. `CARD` says which function computes whic
 wrote differ; the authors released none.
 """
 
-from pyhybrid.papers._card import Card, Equation
+from functools import partial
+
+from pyhybrid.papers._card import Card, Equation, ops, within
 from pyhybrid.papers.coatnet._differences import DIFFERENCES
 from pyhybrid.papers.coatnet.attention import CWAttention, RelativeAttention, TimmAttention
 from pyhybrid.papers.coatnet.mbconv import MBConv
@@ -30,10 +32,7 @@ __all__ = [
     "resize_bias_tables",
 ]
 
-
-def _ops(*names: str) -> tuple[str, ...]:
-    return tuple(f"pyhybrid.ops.{name}" for name in names)
-
+_coatnet = partial(within, "pyhybrid.papers.coatnet")
 
 CARD = Card(
     title="CoAtNet: Marrying Convolution and Attention for All Data Sizes",
@@ -42,38 +41,38 @@ CARD = Card(
     code="none released; compared with github.com/google-research/maxvit, timm and github.com/chinhsuanwu/coatnet-pytorch",
     layer="pyhybrid.papers.coatnet.CoAtNet",
     equations=(
-        Equation("(1)", "depthwise convolution: a fixed weight per displacement and channel", _ops("conv2d.forward")),
+        Equation("(1)", "depthwise convolution: a fixed weight per displacement and channel", ops("conv2d")),
         Equation(
-            "(2)", "self-attention: weights from the pixels themselves, over all positions", _ops("attention.forward", "softmax.forward")
+            "(2)", "self-attention: weights from the pixels themselves, over all positions", ops("attention", "softmax")
         ),
         Equation(
             "(3)",
             "relative attention: the kernel is added to the scores before the softmax (y_pre) or to the weights after it (y_post)",
-            _ops("relative_attention.forward", "relative_bias.forward"),
+            ops("relative_attention", "relative_bias"),
         ),
         Equation(
             "(4)",
             "Transformer block that halves the map: Proj(Pool(x)) + Attention(Pool(Norm(x)))",
-            ("pyhybrid.papers.coatnet.TransformerBlock", "pyhybrid.papers.coatnet.RelativeAttention"),
+            _coatnet("TransformerBlock", "RelativeAttention"),
         ),
         Equation(
             "(5)",
             "MBConv that halves the map: Proj(Pool(x)) + Conv(DepthConv(Conv(Norm(x), stride=2)))",
-            ("pyhybrid.papers.coatnet.MBConv", *_ops("squeeze_excite.forward", "batch_norm.forward")),
+            (*_coatnet("MBConv"), *ops("squeeze_excite", "batch_norm")),
         ),
-        Equation("section 2.2 (B)", "attention within a window of the map", _ops("local_relative_attention.forward")),
+        Equation("section 2.2 (B)", "attention within a window of the map", ops("local_relative_attention")),
         Equation(
-            "section 2.2 (C)", "attention whose cost is linear in the pixels", _ops("linear_attention.forward", "elu_plus_one.forward")
+            "section 2.2 (C)", "attention whose cost is linear in the pixels", ops("linear_attention", "elu_plus_one")
         ),
-        Equation("section 2.2", "pooling between the stages", _ops("max_pool2d.forward", "avg_pool2d.forward", "global_avg_pool.forward")),
+        Equation("section 2.2", "pooling between the stages", ops("max_pool2d", "avg_pool2d", "global_avg_pool")),
         Equation(
             "appendix A.1",
             "the table of displacements at another resolution, resized bilinearly",
-            ("pyhybrid.ops.resize_bilinear.forward", "pyhybrid.papers.coatnet.resize_bias_tables"),
+            (*ops("resize_bilinear"), *_coatnet("resize_bias_tables")),
         ),
-        Equation("tables 3, 11, 12", "the models", ("pyhybrid.papers.coatnet.CoAtNet", "pyhybrid.papers.build")),
+        Equation("tables 3, 11, 12", "the models", (*_coatnet("CoAtNet"), "pyhybrid.papers.build")),
         Equation(
-            "code", "activations and norms", _ops("gelu.forward", "silu.forward", "tanh.forward", "layer_norm.forward", "linear.forward")
+            "code", "activations and norms", ops("gelu", "silu", "tanh", "layer_norm", "linear")
         ),
     ),
     names=(

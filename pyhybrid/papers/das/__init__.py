@@ -5,7 +5,9 @@ sent through a sigmoid; the cost is linear in the pixels. `CARD` says which func
 the paper leaves open is decided; the authors released no code.
 """
 
-from pyhybrid.papers._card import Card, Equation
+from functools import partial
+
+from pyhybrid.papers._card import Card, Equation, ops, within
 from pyhybrid.papers.das._differences import DIFFERENCES
 from pyhybrid.papers.das.gate import DASGate
 from pyhybrid.papers.das.mobilenet import InvertedResidual, MobileNetV2
@@ -14,10 +16,7 @@ from pyhybrid.papers.das.salience import SFD, sfd
 
 __all__ = ["CARD", "SFD", "BasicBlock", "Bottleneck", "DASGate", "InvertedResidual", "MobileNetV2", "ResNet", "sfd"]
 
-
-def _ops(*names: str) -> tuple[str, ...]:
-    return tuple(f"pyhybrid.ops.{name}" for name in names)
-
+_das = partial(within, "pyhybrid.papers.das")
 
 CARD = Card(
     title="DAS: A Deformable Attention to Capture Salient Information in CNNs",
@@ -27,19 +26,19 @@ CARD = Card(
     layer="pyhybrid.papers.das.DASGate",
     equations=(
         Equation("(1)", "X_c = GELU(InstanceNorm(X W1)), W1 depthwise separable, from c to alpha·c channels",
-                 _ops("depthwise_separable_conv.forward", "instance_norm.forward", "gelu.forward")),
+                 ops("depthwise_separable_conv", "instance_norm", "gelu")),
         Equation("(2)", "deform(p) = sum_k w_k · w_p · X_c(p_ref,k + dp_k), from alpha·c to c channels",
-                 (*_ops("deform_conv2d.forward", "bilinear_sample.forward"), "pyhybrid.papers.das.mixers.deformable_forward")),
-        Equation("(3)", "A = sigmoid(LayerNorm(deform(X_c)))", _ops("layer_norm.forward", "group_norm.forward", "sigmoid.forward")),
-        Equation("(4)", "X_out = X · A, value by value", ("pyhybrid.papers.das.DASGate",)),
+                 (*ops("deform_conv2d", "bilinear_sample"), *_das("mixers.deformable_forward"))),
+        Equation("(3)", "A = sigmoid(LayerNorm(deform(X_c)))", ops("layer_norm", "group_norm", "sigmoid")),
+        Equation("(4)", "X_out = X · A, value by value", _das("DASGate")),
         Equation("section 3", "four gates, one after each stage of ResNet or MobileNetV2",
-                 ("pyhybrid.papers.das.ResNet", "pyhybrid.papers.das.MobileNetV2", "pyhybrid.papers.build")),
+                 (*_das("ResNet", "MobileNetV2"), "pyhybrid.papers.build")),
         Equation("figure 2", "the gate with parts left out or replaced",
-                 ("pyhybrid.papers.das.DASGate", *_ops("grid_sample.forward", "tanh.forward"))),
-        Equation("figure 3", "the cost over alpha, counted", ("pyhybrid.papers.das.costs.count", "pyhybrid.papers.das.costs.gates")),
+                 (*_das("DASGate"), *ops("grid_sample", "tanh"))),
+        Equation("figure 3", "the cost over alpha, counted", _das("costs.count", "costs.gates")),
         Equation("Grad-CAM", "relu(sum_k w_k F_k), w_k the mean of d logit / d F_k, resized to the image",
-                 ("pyhybrid.explain.grad_cam", *_ops("resize_bilinear.forward"))),
-        Equation("sfd", "how much of what the heat map marks lies on the object", ("pyhybrid.papers.das.sfd",)),
+                 ("pyhybrid.explain.grad_cam", *ops("resize_bilinear"))),
+        Equation("sfd", "how much of what the heat map marks lies on the object", _das("sfd")),
     ),
     names=(
         ("depthwise.weight", "depthwise_weight", "W1: (c, 1, 3, 3)"),

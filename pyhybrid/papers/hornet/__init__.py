@@ -5,7 +5,9 @@ n + 1 of the input, at the price of little more than one gate. The filter is a 7
 frequency. `CARD` says which function computes which equation, and where paper and official code differ.
 """
 
-from pyhybrid.papers._card import Card, Equation
+from functools import partial
+
+from pyhybrid.papers._card import Card, Equation, ops, within
 from pyhybrid.papers.hornet._differences import DIFFERENCES
 from pyhybrid.papers.hornet.attention_form import attention_form
 from pyhybrid.papers.hornet.block import Block
@@ -19,14 +21,7 @@ __all__ = [
     "SegmentationFusion", "attention_form", "downsampling", "stem",
 ]
 
-
-def _ops(*names: str) -> tuple[str, ...]:
-    return tuple(f"pyhybrid.ops.{name}.forward" for name in names)
-
-
-def _here(*names: str) -> tuple[str, ...]:
-    return tuple(f"pyhybrid.papers.hornet.{name}" for name in names)
-
+_hornet = partial(within, "pyhybrid.papers.hornet")
 
 CARD = Card(
     title="HorNet: Efficient High-Order Spatial Interactions with Recursive Gated Convolutions",
@@ -36,22 +31,24 @@ CARD = Card(
     layer="pyhybrid.papers.hornet.HorNet",
     # The numbers are those of our reading, in the order of the paper; quote operators by name.
     equations=(
-        Equation("(1)-(2)", "gConv: p_0 times the depthwise convolution of q_0", _ops("gated_conv", "pointwise_conv", "conv2d")),
+        Equation("(1)-(2)", "gConv: p_0 times the depthwise convolution of q_0", ops("gated_conv", "pointwise_conv", "conv2d")),
         Equation("(3)-(6)", "gnConv: n gates, p_(k+1) = f_k(q_k)·g_k(p_k)/alpha, widths C/2^(n-1-k)",
-                 (*_ops("gn_conv", "gate_chain"), *_here("GnConv"))),
-        Equation("(7)", "cost of gnConv, bounded for every n", _here("costs.closed_form", "costs.bound", "costs.terms")),
-        Equation("(8)-(9)", "the last gate as attention: a learnt kernel times one number per pixel and channel", _here("attention_form")),
-        Equation("global filter", "a product in frequency (GFNet), at any size", (*_ops("global_filter", "spectrum_resize"),
-                 *_here("GlobalFilter", "GFNetFilter"))),
-        Equation("code", "the filter of the GF models: half local, half global", (*_ops("interleave", "layer_norm"),
-                 *_here("GlobalLocalFilter"))),
-        Equation("block", "x + gnConv(LN(x)), then x + MLP(LN(x)), as a Transformer's", (*_ops("layer_norm", "linear", "gelu"),
-                 *_here("Block"))),
-        Equation("models", "four stages of widths C, 2C, 4C, 8C and orders 2, 3, 4, 5", (*_ops("global_avg_pool"),
-                 *_here("HorNet", "HorNetFeatures", "stem", "downsampling"), "pyhybrid.papers.build")),
-        Equation("HorFPN", "gnConv in the pyramid for detection", (*_ops("resize_nearest", "max_pool2d"), *_here("GNFPN", "GNConvModule"))),
-        Equation("HorFPN", "gnConv in UPerNet's fusion for segmentation", (*_ops("resize_bilinear", "batch_norm", "relu"),
-                 *_here("SegmentationFusion"), *_here("costs.fusions"))),
+                 (*ops("gn_conv", "gate_chain"), *_hornet("GnConv"))),
+        Equation("(7)", "cost of gnConv, bounded for every n", _hornet("costs.closed_form", "costs.bound", "costs.terms")),
+        Equation("(8)-(9)", "the last gate as attention: a learnt kernel times one number per pixel and channel",
+                 _hornet("attention_form")),
+        Equation("global filter", "a product in frequency (GFNet), at any size", (*ops("global_filter", "spectrum_resize"),
+                 *_hornet("GlobalFilter", "GFNetFilter"))),
+        Equation("code", "the filter of the GF models: half local, half global", (*ops("interleave", "layer_norm"),
+                 *_hornet("GlobalLocalFilter"))),
+        Equation("block", "x + gnConv(LN(x)), then x + MLP(LN(x)), as a Transformer's", (*ops("layer_norm", "linear", "gelu"),
+                 *_hornet("Block"))),
+        Equation("models", "four stages of widths C, 2C, 4C, 8C and orders 2, 3, 4, 5", (*ops("global_avg_pool"),
+                 *_hornet("HorNet", "HorNetFeatures", "stem", "downsampling"), "pyhybrid.papers.build")),
+        Equation("HorFPN", "gnConv in the pyramid for detection",
+                 (*ops("resize_nearest", "max_pool2d"), *_hornet("GNFPN", "GNConvModule"))),
+        Equation("HorFPN", "gnConv in UPerNet's fusion for segmentation", (*ops("resize_bilinear", "batch_norm", "relu"),
+                 *_hornet("SegmentationFusion"), *_hornet("costs.fusions"))),
     ),
     names=(
         ("proj_in.weight", "proj_in_weight", "gnConv: rows of p_0, then q_0, q_1, …, (2C, C, 1, 1)"),

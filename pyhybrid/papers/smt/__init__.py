@@ -4,7 +4,9 @@ Shallow stages modulate, which costs the same for every pixel; deep stages atten
 the two alternate. `CARD` says which function computes which equation, and where paper, official code and a common listing differ.
 """
 
-from pyhybrid.papers._card import Card, Equation
+from functools import partial
+
+from pyhybrid.papers._card import Card, Equation, ops, within
 from pyhybrid.papers.smt._differences import DIFFERENCES
 from pyhybrid.papers.smt.attention import MultiHeadAttention
 from pyhybrid.papers.smt.block import DWMLP, SMTBlock
@@ -32,14 +34,7 @@ __all__ = [
     "official_names",
 ]
 
-
-def _ops(*names: str) -> tuple[str, ...]:
-    return tuple(f"pyhybrid.ops.{name}" for name in names)
-
-
-def _smt(*names: str) -> tuple[str, ...]:
-    return tuple(f"pyhybrid.papers.smt.{name}" for name in names)
-
+_smt = partial(within, "pyhybrid.papers.smt")
 
 CARD = Card(
     title="Scale-Aware Modulation Meet Transformer",
@@ -50,23 +45,23 @@ CARD = Card(
     # Only the number (1) is certain; the later ones follow the order of the text, so quote operators by name.
     equations=(
         Equation("(1)", "MHMC: the channels are cut into heads, head t filtered depthwise by a kernel of size 2t + 3",
-                 (*_ops("mixed_conv.forward"), *_smt("MixedConv"))),
+                 (*ops("mixed_conv"), *_smt("MixedConv"))),
         Equation("(2)", "SAA: the groups are mixed, Mod = W_inter([G_1, ..., G_M])",
-                 (*_ops("scale_aware_aggregation.forward"), *_smt("Aggregation", "ComposedAggregation"))),
+                 (*ops("scale_aware_aggregation"), *_smt("Aggregation", "ComposedAggregation"))),
         Equation("(3)", "within group i the heads are mixed, G_i = W_intra([H_1^i, ..., H_N^i])",
-                 _ops("scale_aware_aggregation.forward", "scale_aware_aggregation.expanded")),
-        Equation("(4)", "group i holds map i of every head", _ops("regroup.forward")),
-        Equation("(5)", "Z = Mod * V", _ops("modulation.forward")),
+                 ops("scale_aware_aggregation", "scale_aware_aggregation.expanded")),
+        Equation("(4)", "group i holds map i of every head", ops("regroup")),
+        Equation("(5)", "Z = Mod * V", ops("modulation")),
         Equation("(6)", "V = W_v X, Mod = SAA(MHMC(W_s X))", _smt("ScaleAwareModulation")),
         Equation("EHN", "the Evolutionary Hybrid Network: which blocks modulate and which attend", _smt("block_kinds", "Stage")),
         Equation("table of models", "T, S, B and L", (*_smt("SMT"), "pyhybrid.papers.build")),
         Equation("code", "attention over all tokens, and a convolution of the values",
-                 (*_ops("attention.forward", "conv2d.forward"), *_smt("MultiHeadAttention"))),
-        Equation("code", "the perceptron with a depthwise convolution", (*_ops("gelu.forward"), *_smt("DWMLP"))),
+                 (*ops("attention", "conv2d"), *_smt("MultiHeadAttention"))),
+        Equation("code", "the perceptron with a depthwise convolution", (*ops("gelu"), *_smt("DWMLP"))),
         Equation("code", "the block: layer norm, layer scale, stochastic depth",
-                 (*_ops("layer_norm.forward", "layer_scale.forward", "drop_path.forward"), *_smt("SMTBlock"))),
+                 (*ops("layer_norm", "layer_scale", "drop_path"), *_smt("SMTBlock"))),
         Equation("code", "stem and overlapping patch embedding",
-                 (*_ops("batch_norm.forward", "relu.forward", "linear.forward"), *_smt("Stem", "PatchEmbed"))),
+                 (*ops("batch_norm", "relu", "linear"), *_smt("Stem", "PatchEmbed"))),
         Equation("not in the paper", "what the parts cost, in closed form",
                  ("pyhybrid.papers.smt.costs.network", "pyhybrid.papers.smt.costs.crossover")),
     ),
