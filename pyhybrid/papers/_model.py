@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from pyhybrid.nn import Module
+from pyhybrid.nn import Module, Seed
 
-__all__ = ["Published", "Variant"]
+__all__ = ["Published", "Variant", "builder"]
 
 
 class Published(NamedTuple):
@@ -25,3 +25,16 @@ class Variant(NamedTuple):
     published: Published | None
     difference: str                     # why a count differs from the published figure, or that it does not
     released: bool = True               # False: the authors published no code for it
+
+
+def builder(kind: Callable[..., Module], sized: str | None = None, /, **given: Any) -> Callable[..., Module]:
+    """How a variant is built: `kind` with the arguments `given`, unless the options of the caller replace them.
+
+    `sized` names the argument of `kind` that takes the image size, 224 if nobody says; None: it takes images of any size.
+    """
+
+    def build(*, image_size: int | None, num_classes: int, dtype: Any, seed: Seed, **options: Any) -> Module:
+        size = {} if sized is None else {sized: image_size or 224}
+        return kind(**{**size, **given, **options, "num_classes": num_classes, "dtype": dtype, "seed": seed})
+
+    return build

@@ -6,16 +6,21 @@ Figures are those of the paper's tables: parameters in millions, multiply-adds i
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 from pyhybrid.errors import UsageError
-from pyhybrid.nn import Module, Seed
-from pyhybrid.papers._model import Published, Variant
+from pyhybrid.nn import Module
+from pyhybrid.papers._model import Published, Variant, builder
 from pyhybrid.papers.coatnet.model import CoAtNet, Runs
 
 __all__ = ["LAYOUTS", "VARIANTS"]
 
 LAYOUTS = ("CCCC", "CCCT", "CCTT", "CTTT")
+Build = Callable[..., Module]
+Pair = tuple[int, int]
+_coatnet = partial(builder, CoAtNet, "image_size")
 
 
 class Sizes(NamedTuple):
@@ -77,6 +82,8 @@ _RW = ("third-party and a model of its own, with trained weights: expansion from
 
 
 def _stages(sizes: Sizes, layout: str) -> tuple[Runs, ...]:
+    if layout not in LAYOUTS:
+        raise UsageError(f"layout must be one of {', '.join(LAYOUTS)}; got {layout!r}")
     stages: list[Runs] = [((kind, blocks, width),) for kind, blocks, width in zip(layout, sizes.blocks, sizes.widths, strict=True)]
     if sizes.mixed is not None:
         blocks, width = sizes.mixed
@@ -84,46 +91,32 @@ def _stages(sizes: Sizes, layout: str) -> tuple[Runs, ...]:
     return tuple(stages)
 
 
-def _paper(sizes: Sizes) -> Any:
-    def build(*, image_size: int | None, num_classes: int, dtype: Any, seed: Seed, layout: str = "CCTT", **options: Any) -> Module:
-        if layout not in LAYOUTS:
-            raise UsageError(f"layout must be one of {', '.join(LAYOUTS)}; got {layout!r}")
-        given: dict[str, Any] = {"stages": _stages(sizes, layout), "stem": (sizes.stem, sizes.stem), "dim_head": sizes.dim_head, **options}
-        return CoAtNet(image_size or 224, num_classes=num_classes, dtype=dtype, seed=seed, **given)
+def _paper(sizes: Sizes) -> Build:
+    def build(*, layout: str = "CCTT", **options: Any) -> Module:
+        return _coatnet(stages=_stages(sizes, layout), stem=(sizes.stem, sizes.stem), dim_head=sizes.dim_head)(**options)
 
     return build
 
 
-def _vit(*, image_size: int | None, num_classes: int, dtype: Any, seed: Seed, depth: int = 12, width: int = 768, **options: Any) -> Module:
-    return CoAtNet(image_size or 224, ((("T", depth, width),),), (width,), num_classes=num_classes, dtype=dtype, seed=seed,
-                   **{"patch": 16, **options})
+def _vit(*, depth: int = 12, width: int = 768, **options: Any) -> Module:
+    return _coatnet(stages=((("T", depth, width),),), stem=(width,), patch=16)(**options)
 
 
-def _cw(blocks: tuple[int, ...], widths: tuple[int, ...]) -> Any:
-    def build(*, image_size: int | None, num_classes: int, dtype: Any, seed: Seed, layout: str = "CCTT", **options: Any) -> Module:
-        stages = tuple(((kind, n, width),) for kind, n, width in zip(layout, blocks[1:], widths[1:], strict=True))
-        return CoAtNet(image_size or 224, stages, (widths[0],) * blocks[0], num_classes=num_classes, dtype=dtype, seed=seed,
-                       **{"names": "cw", "head": "plain", **options})
+def _cw(blocks: tuple[int, ...], widths: tuple[int, ...]) -> Build:
+    def build(*, layout: str = "CCTT", **options: Any) -> Module:
+        stages = _stages(Sizes(widths[0], blocks[1:], widths[1:]), layout)
+        return _coatnet(stages=stages, stem=(widths[0],) * blocks[0], names="cw", head="plain")(**options)
 
     return build
 
 
-def _timm(sizes: Sizes) -> Any:
-    def build(*, image_size: int | None, num_classes: int, dtype: Any, seed: Seed, **options: Any) -> Module:
-        return CoAtNet(image_size or 224, _stages(sizes, "CCTT"), (sizes.stem, sizes.stem), num_classes=num_classes, dtype=dtype, seed=seed,
-                       **{"names": "timm", **options})
-
-    return build
+def _timm(sizes: Sizes) -> Build:
+    return _coatnet(stages=_stages(sizes, "CCTT"), stem=(sizes.stem, sizes.stem), names="timm")
 
 
-def _rw(stem: tuple[int, int], blocks: tuple[int, ...], widths: tuple[int, ...], conv: dict[str, Any], transformer: dict[str, Any]) -> Any:
-    stages = _stages(Sizes(0, blocks, widths), "CCTT")
-
-    def build(*, image_size: int | None, num_classes: int, dtype: Any, seed: Seed, **options: Any) -> Module:
-        given = {"names": "timm", "head": "ln_first", "mbconv": {**RW_CONV, **conv}, "transformer": {"expand_first": False, **transformer}}
-        return CoAtNet(image_size or 224, stages, stem, num_classes=num_classes, dtype=dtype, seed=seed, **{**given, **options})
-
-    return build
+def _rw(stem: Pair, blocks: tuple[int, ...], widths: tuple[int, ...], conv: dict[str, Any], transformer: dict[str, Any]) -> Build:
+    return _coatnet(stages=_stages(Sizes(0, blocks, widths), "CCTT"), stem=stem, names="timm", head="ln_first",
+                    mbconv={**RW_CONV, **conv}, transformer={"expand_first": False, **transformer})
 
 
 VARIANTS: dict[str, Variant] = {

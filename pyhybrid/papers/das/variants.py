@@ -5,10 +5,7 @@ Figures are parameters in millions and multiply-adds in billions at 224 pixels, 
 
 from __future__ import annotations
 
-from typing import Any
-
-from pyhybrid.nn import Module, Seed
-from pyhybrid.papers._model import Published, Variant
+from pyhybrid.papers._model import Published, Variant, builder
 from pyhybrid.papers.das.mobilenet import MobileNetV2
 from pyhybrid.papers.das.resnet import ResNet
 
@@ -23,22 +20,6 @@ _DAS_MOBILE = ("gates after feature layers 3, 6, 13 and 17 (option after): the p
                "(0.203 M weights, 0.016 G) the count is 3.555 M and 0.310 G; no choice of four stage ends gives both published figures")
 
 
-def _resnet(layers: tuple[int, ...], block: str, gates: str) -> Any:
-    def build(*, image_size: int | None, num_classes: int, dtype: Any, seed: Seed, **options: Any) -> Module:
-        del image_size      # any size will do: nothing in the network has a place of its own
-        return ResNet(layers, block=block, num_classes=num_classes, dtype=dtype, seed=seed, **{"gates": gates, **options})
-
-    return build
-
-
-def _mobilenet(after: tuple[int, ...]) -> Any:
-    def build(*, image_size: int | None, num_classes: int, dtype: Any, seed: Seed, **options: Any) -> Module:
-        del image_size
-        return MobileNetV2(num_classes=num_classes, dtype=dtype, seed=seed, **{"after": after, **options})
-
-    return build
-
-
 # Layers, block; published without and with gates; what the deformable kernels have, and what remains: weights and multiply-adds.
 RESNETS: dict[str, tuple[tuple[int, ...], str, Published, Published, dict[str, str]]] = {
     "resnet18": ((2, 2, 2, 2), "basic", Published(11.69, 1.82), Published(11.82, 1.86),
@@ -50,9 +31,10 @@ RESNETS: dict[str, tuple[tuple[int, ...], str, Published, Published, dict[str, s
 }
 
 VARIANTS: dict[str, Variant] = {
-    **{f"das_{name}": Variant(_resnet(layers, block, "stages"), gated, _DAS.format(**counts), False)
+    **{f"das_{name}": Variant(builder(ResNet, layers=layers, block=block, gates="stages"), gated, _DAS.format(**counts), False)
        for name, (layers, block, _, gated, counts) in RESNETS.items()},
-    "das_mobilenet_v2": Variant(_mobilenet((3, 6, 13, 17)), Published(3.57, 0.35), _DAS_MOBILE, False),
-    **{name: Variant(_resnet(layers, block, "none"), plain, _PLAIN) for name, (layers, block, plain, _, _) in RESNETS.items()},
-    "mobilenet_v2": Variant(_mobilenet(()), Published(3.51, 0.32), _MOBILE),
+    "das_mobilenet_v2": Variant(builder(MobileNetV2, after=(3, 6, 13, 17)), Published(3.57, 0.35), _DAS_MOBILE, False),
+    **{name: Variant(builder(ResNet, layers=layers, block=block, gates="none"), plain, _PLAIN)
+       for name, (layers, block, plain, _, _) in RESNETS.items()},
+    "mobilenet_v2": Variant(builder(MobileNetV2, after=()), Published(3.51, 0.32), _MOBILE),
 }

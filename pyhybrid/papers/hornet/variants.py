@@ -6,10 +6,7 @@ on; a filter whose spectrum belongs to another map is resized in the forward.
 
 from __future__ import annotations
 
-from typing import Any
-
-from pyhybrid.nn import Module, Seed
-from pyhybrid.papers._model import Published, Variant
+from pyhybrid.papers._model import Published, Variant, builder
 from pyhybrid.papers.hornet.model import HorNet
 
 __all__ = ["VARIANTS"]
@@ -42,16 +39,9 @@ _384 = "in the official code without a published figure; its filters are made fo
 DIFFERENCES = {"base_gf": _BASE_GF, "large_7x7": _22K, "large_gf": _22K_GF, "large_gf_img384": _22K_GF, "base_gf_img384": _384}
 
 
-def _build(width: int, filters: Filters) -> Any:
-    def build(*, image_size: int | None, num_classes: int, dtype: Any, seed: Seed, **options: Any) -> Module:
-        given: dict[str, Any] = {"depths": DEPTHS, "base_dim": width, "orders": ORDERS, "s": SCALE, "filters": filters, **options}
-        return HorNet(num_classes=num_classes, dtype=dtype, seed=seed, **given)
-
-    return build
-
-
 NAMES = [*(f"{size}_{kind}" for size in WIDTHS for kind in ("7x7", "gf")), "base_gf_img384", "large_gf_img384"]
 VARIANTS: dict[str, Variant] = {
-    f"hornet_{name}": Variant(_build(WIDTHS[size], FILTERS[kind]), PUBLISHED.get(name), DIFFERENCES.get(name, _AGREES))
+    f"hornet_{name}": Variant(builder(HorNet, depths=DEPTHS, base_dim=WIDTHS[size], orders=ORDERS, s=SCALE, filters=FILTERS[kind]),
+                              PUBLISHED.get(name), DIFFERENCES.get(name, _AGREES))
     for name in NAMES for size, _, kind in [name.partition("_")]
 }
