@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -135,25 +134,13 @@ def replay_gate(case: Case) -> Replayed:
     gate = DASGate(C, config.number("alpha"), sizes[2], dw_kernel=sizes[0], offset_kernel=sizes[1], **options, dtype=case.dtype)
     if "mid" in config.values and config.whole("mid") != gate.mid:
         raise NotUnderstood(f"config mid = {config.values['mid']}; int(alpha·channels) is {gate.mid}")
-    return _gate(case, gate)
+    return replay_layer(case, gate, _maps(case, C), output="out")
 
 
 def replay_ablation(case: Case) -> Replayed:
     config = case.config
-    variant = config.choice("variant", *VARIANTS)
-    return _gate(case, DASGate(config.whole("channels"), config.number("alpha"), variant=variant, dtype=case.dtype))
-
-
-def _gate(case: Case, gate: DASGate) -> Replayed:
-    kept: dict[str, Array] = {}
-
-    def forward(x: Array) -> Any:
-        y, cache = gate.forward(x)
-        kept.update(gate.intermediates(cache))
-        return y, cache
-
-    replayed = replay_layer(case, gate, _maps(case, gate.channels), forward, "out")
-    return replayed._replace(aux={name: partial(kept.__getitem__, name) for name in kept})
+    variant, C = config.choice("variant", *VARIANTS), config.whole("channels")
+    return replay_layer(case, DASGate(C, config.number("alpha"), variant=variant, dtype=case.dtype), _maps(case, C), output="out")
 
 
 def _replay_resnet(block: str) -> Callable[[Case], Replayed]:

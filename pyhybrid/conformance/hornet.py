@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from pyhybrid.conformance.case import Case, Config, NotUnderstood, Replayed
-from pyhybrid.conformance.layers import replay_layer
+from pyhybrid.conformance.layers import COUNTER, replay_layer
 from pyhybrid.nn import LayerNorm, Module
 from pyhybrid.ops import spectrum_resize
 from pyhybrid.papers.hornet.block import Block
@@ -21,7 +21,6 @@ __all__ = ["OPERATORS"]
 
 Array = np.ndarray
 Pair = tuple[int, int]
-COUNTER = "num_batches_tracked"     # a running count that some recordings leave out
 
 
 def replay_layernorm(case: Case) -> Replayed:

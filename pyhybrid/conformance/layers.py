@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,14 +11,19 @@ import numpy as np
 from pyhybrid.conformance.case import Case, Replayed
 from pyhybrid.nn import Module
 
-__all__ = ["replay_layer"]
+__all__ = ["COUNTER", "replay_layer"]
 
 Array = np.ndarray
-COUNTER = "num_batches_tracked"
+COUNTER = "num_batches_tracked"     # a running count that some recordings leave out
 
 
-def replay_layer(case: Case, layer: Module, x: Array, forward: Callable[[Array], Any] | None = None, output: str = "y") -> Replayed:
-    """`layer` on x in the mode of the case. Gradients of buffers do not exist; batch norm replaces its own in training mode."""
+def replay_layer(case: Case, layer: Module, x: Array, forward: Callable[[Array], Any] | None = None, output: str = "y",
+                 entry: str = "x") -> Replayed:
+    """`layer` on x in the mode of the case; `entry` and `output` are the recorded names of input and output.
+
+    Gradients of buffers do not exist; batch norm replaces its own in training mode. What a layer has of `intermediates` is asked for where
+    the case records some.
+    """
     recorded = case.params()
     # The counter of batches takes no part in the arithmetic. Where none is recorded it starts at 0 and is not compared.
     counted = any(name.endswith(COUNTER) for name in recorded)
@@ -29,12 +35,14 @@ def replay_layer(case: Case, layer: Module, x: Array, forward: Callable[[Array],
 
     def backward(d: dict[str, Array]) -> dict[str, Array]:
         dx, grads = layer.backward(d[output], cache)
-        return {"input.x": dx} | {f"param.{name}": grad for name, grad in grads.items()}
+        return {f"input.{entry}": dx} | {f"param.{name}": grad for name, grad in grads.items()}
 
     buffers = frozenset(before) - frozenset(layer.named_params())
     moved = {name for name, value in layer.state_dict().items() if not np.array_equal(value, before[name])}
     state = {name: value for name, value in layer.state_dict().items() if name in buffers - absent.keys() and _counts(name, moved)}
-    return Replayed({output: y}, backward, buffers=buffers, state=state)
+    intermediates = getattr(layer, "intermediates", None)
+    found = intermediates(cache) if intermediates and (case.named("aux") or case.named("inter")) else {}
+    return Replayed({output: y}, backward, {name: partial(found.__getitem__, name) for name in found}, buffers=buffers, state=state)
 
 
 def _counts(name: str, moved: set[str]) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -54,7 +53,7 @@ def replay_saa(case: Case) -> Replayed:
     if config.whole("groups") * heads != C:
         raise NotUnderstood(f"config groups = {config.values['groups']} times num_heads = {heads} is not channels = {C}")
     layer = Aggregation(C, heads, config.whole("expand_ratio"), dtype=case.dtype)
-    return _layer(case, layer, case.input("y", _map(config, C)), output="modulator", entry="y")
+    return replay_layer(case, layer, case.input("y", _map(config, C)), output="modulator", entry="y")
 
 
 def replay_sam(case: Case) -> Replayed:
@@ -127,28 +126,12 @@ def replay_model(case: Case) -> Replayed:
     layer = SMT(config.whole("num_classes"), config.sizes("embed_dims"), depths, ratios, ca, sa, head_conv, mix, config.flag("qkv_bias"),
                 use_layerscale=config.flag("use_layerscale"), expand_ratio=config.whole("expand_ratio"),
                 stem_padding=official_padding(head_conv), dtype=case.dtype)
-    return _layer(case, layer, case.input("x", _map(config, 3)), output="logits")
+    return replay_layer(case, layer, case.input("x", _map(config, 3)), output="logits")
 
 
-def _layer(case: Case, layer: Any, x: Array, *arguments: Any, output: str = "y", entry: str = "x") -> Replayed:
-    """`replay_layer`, with the layer's intermediate results; `entry` is the recorded name of its input."""
-    caches = []
-
-    def forward(x: Array) -> tuple[Array, Any]:
-        y, cache = layer.forward(x, *arguments)
-        caches.append(cache)
-        return y, cache
-
-    replayed = replay_layer(case, layer, x, forward, output)
-    aux: dict[str, Callable[[], Array]] = {}
-    if hasattr(layer, "intermediates"):
-        aux = {name: _known(value) for name, value in layer.intermediates(caches[-1]).items()}
-
-    def backward(d: dict[str, Array]) -> dict[str, Array]:
-        grads = replayed.backward(d)            # type: ignore[misc]
-        return {f"input.{entry}": grads.pop("input.x")} | grads
-
-    return replayed._replace(backward=backward, aux=aux)
+def _layer(case: Case, layer: Any, x: Array, *arguments: Any) -> Replayed:
+    """A layer that takes more than x."""
+    return replay_layer(case, layer, x, lambda x: layer.forward(x, *arguments))
 
 
 def _embedding(case: Case, layer: Embedding, channels: int) -> Replayed:
@@ -158,7 +141,7 @@ def _embedding(case: Case, layer: Embedding, channels: int) -> Replayed:
     for key, length in zip(("H_out", "W_out"), grid, strict=True):
         if key in config.values:
             config.choice(key, length)
-    return _layer(case, layer, case.input("x", _map(config, channels)))
+    return replay_layer(case, layer, case.input("x", _map(config, channels)))
 
 
 def _size(config: Config) -> Pair:
@@ -185,10 +168,6 @@ def _numbers(config: Config, key: str, length: int, kinds: tuple[type, ...]) -> 
     if len(found) != length or not all(type(n) in kinds and n >= -1 for n in found):
         raise NotUnderstood(f"config {key} = {json.dumps(found)}; understood is a number for each of {length} stages")
     return tuple(found)
-
-
-def _known(value: Array) -> Callable[[], Array]:
-    return lambda: value
 
 
 OPERATORS = {
