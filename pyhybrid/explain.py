@@ -16,7 +16,7 @@ import numpy as np
 
 from pyhybrid.counting import counting, placeholder
 from pyhybrid.errors import ConstraintError, UsageError, describe
-from pyhybrid.nn import Module
+from pyhybrid.nn import Module, to_map
 from pyhybrid.nn.summary import evaluating
 from pyhybrid.ops import relu, resize_bilinear
 
@@ -61,7 +61,7 @@ def grad_cam(model: Module, x: Array, layer: str, classes: int | Sequence[int] |
         chosen = _classes(logits, classes)
         dlogits = np.zeros_like(logits)
         dlogits[np.arange(len(x)), chosen] = 1
-        output, gradient = _down_to(model, dlogits, cache, tap)
+        output, gradient = _down_to(model, dlogits, cache)
     F, g = (_as_map(value, layer, x.shape[2:], grid) for value in (output, gradient))
     weight = g.mean((2, 3))
     linear = (weight[:, :, None, None] * F).sum(1)
@@ -140,7 +140,7 @@ def _tapped(module: Module) -> Iterator[_Tap]:
         del module.__dict__["forward"], module.__dict__["backward"]
 
 
-def _down_to(model: Module, dlogits: Array, cache: Any, tap: _Tap) -> tuple[Any, Any]:
+def _down_to(model: Module, dlogits: Array, cache: Any) -> tuple[Any, Any]:
     """Output of the tapped layer and the gradient that arrives there; if it is used several times, the last time."""
     try:
         model.backward(dlogits, cache)
@@ -174,12 +174,12 @@ def _as_map(value: Any, layer: str, image: tuple[int, ...], grid: Pair | None) -
         return value
     if not isinstance(value, np.ndarray) or value.ndim != 3:
         raise UsageError(f"the output of layer {layer!r} is no map (N, K, h, w): it is {describe(value)}")
-    N, T, K = value.shape
+    T = value.shape[1]
     found = grid or _grid(T, image)
     if found is None or found[0] * found[1] != T:
         raise UsageError(f"layer {layer!r} gives {T} tokens, which do not fill a grid with the proportions of the image; name one by "
                          "grid=(h, w)")
-    return np.ascontiguousarray(value.swapaxes(1, 2)).reshape(N, K, *found)
+    return to_map(value, found)
 
 
 def _grid(tokens: int, image: tuple[int, ...]) -> Pair | None:

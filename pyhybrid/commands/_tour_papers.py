@@ -13,7 +13,7 @@ from pyhybrid import backend
 from pyhybrid.bench.measure import interleaved
 from pyhybrid.check.gradient import analytic, central_difference, complex_step
 
-__all__ = ["STOPS", "Stop", "visit"]
+__all__ = ["STOPS", "Stop", "choosing_block", "visit"]
 
 Array = np.ndarray
 Draw = Callable[..., Array]     # draw(*shape): normal numbers
@@ -121,19 +121,23 @@ def _acmix_work(draw: Draw, N: int, C: int, H: int) -> Work:
     return arrays, {"heads": 4}
 
 
-def _acmix_picture(photo: Array, path: Path) -> str:
-    from pyhybrid.ops import local_attention
+def choosing_block() -> Any:
+    """An ACmix block with larger logits than at the start of a training, so that its attention chooses."""
     from pyhybrid.papers.acmix import ACmix
-    from pyhybrid.pictures import tiles
 
     layer = ACmix(3, 8, seed=3)
-    for name in ("conv1", "conv2"):          # larger logits than at the start of a training, so that the attention chooses
+    for name in ("conv1", "conv2"):
         layer.params[f"{name}.weight"] *= 6
-    _, cache = layer.forward(photo)
-    inner = local_attention.Cache(cache.q, cache.k, cache.v, cache.pe, cache.heads, cache.kernel_size, cache.stride, cache.border, None,
-                                  cache.lse)
+    return layer
+
+
+def _acmix_picture(photo: Array, path: Path) -> str:
+    from pyhybrid.ops import acmix, local_attention
+    from pyhybrid.pictures import tiles
+
+    _, cache = choosing_block().forward(photo)
     pixel = (int(photo.shape[2] * 0.42), photo.shape[3] // 2)
-    a = local_attention.weights(inner)[0, :, :, pixel[0], pixel[1]].reshape(-1, 7, 7)
+    a = local_attention.weights(acmix.attention_cache(cache))[0, :, :, pixel[0], pixel[1]].reshape(-1, 7, 7)
     around = photo[0, :, pixel[0] - 3 : pixel[0] + 4, pixel[1] - 3 : pixel[1] + 4]
     windows = {"its 7x7 window": around} | {f"head {n} looks here": weights for n, weights in enumerate(a)}
     marks = {"photograph": pixel} | dict.fromkeys(windows, (3, 3))

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import textwrap
 
 from pyhybrid.commands import console
 
@@ -30,7 +29,7 @@ def run(options: argparse.Namespace) -> int:
     print(f"{card.identifier}, {card.venue}; official code {card.code}; here {card.layer}")
     print(console.paint("\nEquation -> function", "bold"))
     for equation in card.equations:
-        print(_wrapped(f"{equation.label:<14} {equation.statement}", 15))
+        print(console.wrapped(f"{equation.label:<14} {equation.statement}", 15))
         for name in equation.functions:
             print(f"{'':15} {name}")
     print(console.paint("\nOfficial parameter names", "bold"))
@@ -39,12 +38,8 @@ def run(options: argparse.Namespace) -> int:
     for difference in card.differences:
         print(f"- {console.paint(difference.topic, 'bold')}")
         for what in ("paper", "code", "default"):
-            print(_wrapped(f"    {what + ':':<9} {getattr(difference, what)}", 14))
+            print(console.wrapped(f"    {what + ':':<9} {getattr(difference, what)}", 14))
         for name, value in difference.options:
             owner = difference.layer.rpartition(".")[2] or card.layer.rpartition(".")[2]
             print(f"    {'option:':<9} {owner}(..., {name}={value!r})")
     return 0
-
-
-def _wrapped(text: str, indent: int) -> str:
-    return textwrap.fill(text, 110, subsequent_indent=" " * indent)

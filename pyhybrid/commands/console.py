@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import textwrap
 from collections.abc import Sequence
 
 _CODES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "blue": "34", "cyan": "36"}
@@ -34,6 +35,11 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
         return "  ".join(parts).rstrip()
 
     return "\n".join([paint(line(header), "bold"), *map(line, cells)])
+
+
+def wrapped(text: str, indent: int) -> str:
+    """A paragraph of at most 110 columns, its further lines moved in."""
+    return textwrap.fill(text, 110, subsequent_indent=" " * indent)
 
 
 def step(number: int, total: int, text: str) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import textwrap
 
 from pyhybrid.commands import console
 from pyhybrid.errors import UsageError
@@ -36,11 +35,7 @@ def run(options: argparse.Namespace) -> int:
     for row in chosen:
         print(f"\n{console.paint(row.name, 'bold')}: {row.what}")
         for field in FIELDS:
-            print(_wrapped(f"  {field + ':':<11}{getattr(row, field)}"))
+            print(console.wrapped(f"  {field + ':':<11}{getattr(row, field)}", 13))
         if options.name and row.axes:
-            print(_wrapped(f"  {'channels:':<11}{' '.join(listed[row.name])}"))
+            print(console.wrapped(f"  {'channels:':<11}{' '.join(listed[row.name])}", 13))
     return 0
-
-
-def _wrapped(text: str) -> str:
-    return textwrap.fill(text, 110, subsequent_indent=" " * 13)

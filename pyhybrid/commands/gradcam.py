@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from pyhybrid.commands import console
+from pyhybrid.commands._options import make_folder, need_positive
 from pyhybrid.errors import UsageError
 
 HELP = "heat map of what speaks for a class, over a picture"
@@ -42,9 +43,7 @@ def run(options: argparse.Namespace) -> int:
     from pyhybrid.papers.das.salience import sfd
     from pyhybrid.pictures import heat, picture
 
-    for name in ("image_size", "classes"):
-        if getattr(options, name) < 1:
-            raise UsageError(f"--{name.replace('_', '-')} must be at least 1; got {getattr(options, name)}")
+    need_positive(options, "image_size", "classes")
     size = options.image_size
     try:
         model = build(options.model, image_size=size, num_classes=options.classes, seed=options.seed)
@@ -59,7 +58,7 @@ def run(options: argparse.Namespace) -> int:
     photo = picture(options.image, size)
     region = None if options.region is None else picture(options.region, size).max(1)[0] > 0
     x = ((photo - np.reshape(MEAN, (3, 1, 1))) / np.reshape(STD, (3, 1, 1))).astype(np.float32)
-    _folder(options.out)
+    make_folder(options.out)
 
     rows = []
     for layer in layers:
@@ -99,10 +98,3 @@ def _load(model: Any, weights: Path | None) -> None:
     except StateDictError as wrong:
         listed = str(wrong)
         raise UsageError(f"--weights {weights} does not fit: {listed if len(listed) < 500 else listed[:500] + ' …'}") from wrong
-
-
-def _folder(out: Path) -> None:
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as reason:
-        raise UsageError(f"--out {out}: cannot make this folder ({reason.strerror})") from None

@@ -10,6 +10,7 @@ import importlib
 from pathlib import Path
 
 from pyhybrid import stepper
+from pyhybrid.commands._options import need_positive
 from pyhybrid.errors import UsageError
 from pyhybrid.examples import EXAMPLES, example
 
@@ -25,8 +26,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     arrays, config = example(options.operator)
-    if options.depth < 1:
-        raise UsageError(f"--depth must be at least 1; got {options.depth}")
+    need_positive(options, "depth")
     operator = importlib.import_module(f"pyhybrid.ops.{options.operator}")
     trace = stepper.trace_operator(operator, [*arrays.values()], config, depth=options.depth)
     if options.html is None:

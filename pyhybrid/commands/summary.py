@@ -12,6 +12,7 @@ import argparse
 import json
 
 from pyhybrid.commands import console
+from pyhybrid.commands._options import need_positive
 from pyhybrid.errors import UsageError
 
 HELP = "count a model's parameters and multiply-adds, layer by layer"
@@ -28,9 +29,7 @@ def run(options: argparse.Namespace) -> int:
     from pyhybrid.nn.summary import summarize
     from pyhybrid.papers import build, variant
 
-    for name in ("image_size", "batch"):
-        if (value := getattr(options, name)) is not None and value < 1:
-            raise UsageError(f"--{name.replace('_', '-')} must be at least 1; got {value}")
+    need_positive(options, "image_size", "batch")
     data = variant(options.model)
     size = options.image_size or (data.published.image_size if data.published else 224)
     try:

@@ -21,7 +21,7 @@ from pyhybrid import backend
 from pyhybrid.bench.measure import interleaved
 from pyhybrid.check.gradient import central_difference, complex_step
 from pyhybrid.commands import console
-from pyhybrid.errors import UsageError
+from pyhybrid.commands._options import make_folder
 
 HELP = "the main ideas on a real photograph, in a minute"
 Array = np.ndarray
@@ -36,10 +36,7 @@ def run(options: argparse.Namespace) -> int:
     from pyhybrid.pictures import photograph
 
     start = time.perf_counter()
-    try:
-        options.out.mkdir(parents=True, exist_ok=True)
-    except OSError as reason:
-        raise UsageError(f"--out {options.out}: cannot make this folder ({reason.strerror})") from None
+    make_folder(options.out)
     photo = photograph(64 if options.fast else 128)
     print(f"The photograph: {photo.shape[2]} x {photo.shape[3]} pixels, values k/255. Backend: {backend.active()}.")
     healthy = [
@@ -48,7 +45,7 @@ def run(options: argparse.Namespace) -> int:
         papers(photo, options.out, options.fast),
         gradients(options.fast),
         whole_networks(photo),
-        backends(photo, options.fast),
+        backends(options.fast),
         break_a_shift(),
         pictures(photo, options.out),
     ]
@@ -95,13 +92,13 @@ def convolution_is_shift_and_sum(photo: Array, fast: bool) -> bool:
 
 def attention_on_the_same_projections(photo: Array) -> bool:
     """Attention from the three projections, and the mixture of ACmix, each as its definition says."""
-    from pyhybrid.ops import local_attention
+    from pyhybrid.ops import acmix, local_attention
     from pyhybrid.papers.acmix import ACmix
 
     console.step(2, 8, "The same projections feed local self-attention; ACmix mixes both")
     layer = ACmix(3, 8, seed=0)
     y, cache = layer.forward(photo)
-    a = local_attention.weights(_attention_cache(cache))
+    a = local_attention.weights(acmix.attention_cache(cache))
     rows = np.abs(a.sum(2) - 1).max()
     mixed = np.abs(y - (cache.rate1 * cache.att + cache.rate2 * cache.conv)).max()
     C = 8
@@ -112,13 +109,6 @@ def attention_on_the_same_projections(photo: Array) -> bool:
     print(f"  multiply-adds per pixel: projections 3·C·C' = {3 * C * 3}, attention 2·49·C = {98 * C},"
           f" convolution path (27 + 81)·C = {108 * C}")
     return bool(rows < 1e-12 and mixed < 1e-12)
-
-
-def _attention_cache(cache: Any) -> Any:
-    from pyhybrid.ops import local_attention
-
-    q, k, v, pe, lse = cache.q, cache.k, cache.v, cache.pe, cache.lse
-    return local_attention.Cache(q, k, v, pe, cache.heads, cache.kernel_size, cache.stride, cache.border, None, lse)
 
 
 def papers(photo: Array, folder: Path, fast: bool) -> bool:
@@ -171,7 +161,7 @@ def whole_networks(photo: Array) -> bool:
     return networks(photo)
 
 
-def backends(photo: Array, fast: bool) -> bool:
+def backends(fast: bool) -> bool:
     """Errors and times of both backends on the same work."""
     from pyhybrid.ops import acmix, conv2d, conv_path, local_attention, pointwise_conv, shift_sum
 
@@ -260,8 +250,8 @@ def small_inputs() -> Iterator[tuple[Array, Array]]:
 
 def pictures(photo: Array, folder: Path) -> bool:
     """Draws what the stops before it have computed."""
+    from pyhybrid.commands._tour_papers import choosing_block
     from pyhybrid.ops import shift, tap_projection
-    from pyhybrid.papers.acmix import ACmix
     from pyhybrid.pictures import tiles
 
     console.step(8, 8, "Pictures")
@@ -276,10 +266,7 @@ def pictures(photo: Array, folder: Path) -> bool:
     stages["their sum: edges"] = sum(stages.values())
     tiles(folder / "stages.png", stages, columns=5, title="nine pointwise maps of an edge filter, shifted, and their sum")
 
-    layer = ACmix(3, 8, seed=3)
-    for name in ("conv1", "conv2"):          # larger logits than at the start of a training, so that the attention chooses
-        layer.params[f"{name}.weight"] *= 6
-    _, cache = layer.forward(photo)
+    _, cache = choosing_block().forward(photo)
     channels = range(0, 8, 2)
     paths = {f"attention {c}": cache.att[0, c] for c in channels} | {f"convolution {c}": cache.conv[0, c] for c in channels}
     tiles(folder / "feature_maps.png", paths, columns=4, title="the two paths of ACmix on the same projections")

@@ -74,7 +74,7 @@ def dS(w: World) -> tuple[Array, Array, Array]:
     return a, da, a * (da - (a * da).sum(2, keepdims=True))
 
 
-def over_pixels(w: World, x: Array) -> Array:
+def over_pixels(x: Array) -> Array:
     """Σ over images and pixels of x (N, heads, d, Ho, Wo), per channel."""
     return x.sum((0, 3, 4)).reshape(-1)
 
@@ -84,7 +84,7 @@ def gradient_bound(w: World) -> float:
     d, n, pixels = w.q.shape[1] // w.heads, w.size**2, w.dy.shape[0] * w.dy.shape[2] * w.dy.shape[3]
     L = w.tau * d * np.abs(w.q).max() * np.abs(w.k).max()
     a, da, _ = dS(World(**vars(w) | dict(dy=np.abs(w.dy), v=np.abs(w.v))))
-    largest = over_pixels(w, w.tau * np.abs(q_ij(w))[:, :, :, 0] * 2 * (a * da).sum(2)[:, :, None]).max()
+    largest = over_pixels(w.tau * np.abs(q_ij(w))[:, :, :, 0] * 2 * (a * da).sum(2)[:, :, None]).max()
     return float(2 * EPS * (pixels * n + n + d + 16 + 2 * (d + 4) * L) * largest)
 
 
@@ -105,10 +105,10 @@ KEY_GRADIENT = Proof(
     small=(),
     steps=(
         Step("Σ_nij dk", lambda w: gradients(w).k.sum((0, 2, 3))),
-        gradient_step("Σ_nij Σ_m τ·q·dS", lambda w: over_pixels(w, (w.tau * q_ij(w) * dS(w)[2][:, :, None]).sum(3)),
+        gradient_step("Σ_nij Σ_m τ·q·dS", lambda w: over_pixels((w.tau * q_ij(w) * dS(w)[2][:, :, None]).sum(3)),
                       "(B5), (B6): dk = Uᵀ(τ·q·dS), and Uᵀ returns every tap's share to some pixel: no share is lost"),
         gradient_step("Σ_nij τ·q·(Σ_m a·da)·(1 - Σ_m a)", lambda w: over_pixels(
-            w, w.tau * q_ij(w)[:, :, :, 0] * ((dS(w)[0] * dS(w)[1]).sum(2) * (1 - dS(w)[0].sum(2)))[:, :, None]),
+            w.tau * q_ij(w)[:, :, :, 0] * ((dS(w)[0] * dS(w)[1]).sum(2) * (1 - dS(w)[0].sum(2)))[:, :, None]),
                       "q does not depend on m; (B3): Σ_m dS = Σ_m a·da - (Σ_m a)·(Σ_l a·da)"),
         gradient_step("0", lambda w: np.zeros(w.q.shape[1]), "Σ_m a = 1")),
     counterexamples=(

@@ -6,10 +6,11 @@ argument of `SMT`, such as mix="half", and imagenet_22k=True for the head and th
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from pyhybrid.nn import Module, Seed
-from pyhybrid.papers._model import Published, Variant
+from pyhybrid.nn import Module
+from pyhybrid.papers._model import Published, Variant, builder
 from pyhybrid.papers.smt.model import SMT
 
 __all__ = ["CLASSES_22K", "VARIANTS"]
@@ -45,12 +46,11 @@ _L = (f"parameters agree after rounding, with the layer scale of the configurati
       "but the counting tool adds some for the norms: 17.55 G at 224 pixels and 51.57 G at 384")
 
 
-def _build(sizes: Sizes) -> Any:
-    def build(*, image_size: int | None, num_classes: int, dtype: Any, seed: Seed, imagenet_22k: bool = False, **options: Any) -> Module:
-        given: dict[str, Any] = {**sizes._asdict(), **options}
+def _build(sizes: Sizes) -> Callable[..., Module]:
+    def build(*, imagenet_22k: bool = False, **options: Any) -> Module:
         if imagenet_22k:
-            num_classes, given["drop_path_rate"] = CLASSES_22K, options.get("drop_path_rate", PRETRAINING_RATE)
-        return SMT(num_classes, dtype=dtype, seed=seed, **given)
+            options = {"drop_path_rate": PRETRAINING_RATE, **options, "num_classes": CLASSES_22K}
+        return builder(SMT, **sizes._asdict())(**options)
 
     return build
 
