@@ -33,10 +33,6 @@ def world(draw: Draw, *, N: int, C: int, H: int, W: int) -> World:
                  size=(H, W))
 
 
-def changed(w: World, /, **arrays: Any) -> World:
-    return World(**vars(w) | arrays)
-
-
 def filtered(x: Array, w: Array) -> Array:
     """The operator global_filter."""
     return global_filter.forward(x, np.ascontiguousarray(w))[0]

@@ -16,7 +16,7 @@ import numpy as np
 from pyhybrid.errors import UsageError
 from pyhybrid.proofs._numbers import Log
 
-__all__ = ["KINDS", "Draw", "World", "sympy"]
+__all__ = ["KINDS", "Draw", "World", "changed", "sympy"]
 
 Array = np.ndarray
 KINDS = ("integers", "largest", "wholes", "fractions", "symbols")
@@ -25,6 +25,11 @@ DENOMINATOR = 12
 
 class World(SimpleNamespace):
     """The arrays and sizes that a proof speaks of, by name."""
+
+
+def changed(w: World, /, **others: Any) -> World:
+    """The same world with some of its arrays or sizes replaced, or with more of them."""
+    return World(**vars(w) | others)
 
 
 def sympy() -> Any:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from pyhybrid.ops import gate_chain, gn_conv
-from pyhybrid.proofs._draw import Draw, World
+from pyhybrid.proofs._draw import Draw, World, changed
 from pyhybrid.proofs._notation import Array, Conv, Pair, Sum, half, times
 
 SOURCE = "HorNet, arXiv 2207.14284, gnConv: p_(k+1) = s·f_k(q_k)·g_k(p_k)"
@@ -38,10 +38,6 @@ def world(draw: Draw, *, N: int, C: int, order: int, H: int, W: int, kernel: Pai
                  G=tuple(draw(f"G{i}", *shape, *k) for i, shape in enumerate(shapes)),
                  bG=tuple(draw(f"bG{i}", shape[0]) for i, shape in enumerate(shapes)),
                  O=draw("O", C, C, *k), bO=draw("bO", C), order=order, C0=C0, scale=scale if draw.exact else float(scale))
-
-
-def changed(w: World, **arrays: Any) -> World:
-    return World(**vars(w) | arrays)
 
 
 def bare(w: World) -> World:

@@ -16,7 +16,7 @@ import numpy as np
 
 from pyhybrid.ops import attention, relative_attention, roll, softmax
 from pyhybrid.proofs import _tokens
-from pyhybrid.proofs._draw import Draw, World
+from pyhybrid.proofs._draw import Draw, World, changed
 from pyhybrid.proofs._notation import Array, Conv, Pair
 from pyhybrid.proofs._proof import EPS, Function, Step
 from pyhybrid.proofs._tokens import as_map, places, tokens
@@ -34,10 +34,6 @@ def world(draw: Draw, *, form: str = "pre", **sizes: Any) -> World:
 
 def drawn_table(draw: Draw, form: str, *shape: int) -> Array:
     return draw.log("w", *shape) if form == "pre" else draw.real("w", *shape)
-
-
-def changed(w: World, **arrays: Any) -> World:
-    return World(**vars(w) | arrays)
 
 
 def alike(w: World) -> World:

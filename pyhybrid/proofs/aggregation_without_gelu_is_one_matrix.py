@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from pyhybrid.ops import batch_norm, gelu, pointwise_conv, regroup, scale_aware_aggregation
-from pyhybrid.proofs._draw import Draw, World
+from pyhybrid.proofs._draw import Draw, World, changed
 from pyhybrid.proofs._notation import Array, Conv, Sum
 from pyhybrid.proofs._proof import EPS, Counterexample, Proof, Step
 
@@ -125,7 +125,7 @@ def operator(w: World, bias: Array | None = None) -> Array:
 
 
 def rounding(w: World) -> float:
-    positive = World(**vars(w) | {name: np.abs(getattr(w, name)) for name in ("x", "W0", "b0", "s", "W1", "b1")} | dict(m=-np.abs(w.m)))
+    positive = changed(w, m=-np.abs(w.m), **{name: np.abs(getattr(w, name)) for name in ("x", "W0", "b0", "s", "W1", "b1")})
     return float(2 * (len(w.W0) + w.heads + 12) * EPS * aggregated(positive).max())
 
 
@@ -148,7 +148,7 @@ FAR = Proof(
     counterexamples=(
         Counterexample("β = 0, as at the start: then u lies around 0", far_world, OUTSIDE,
                        Step("scale_aware_aggregation(x, …, β = 0, …)", lambda w: operator(w, w.near)),
-                       Step("A·x + a, β = 0", lambda w: collapsed(World(**vars(w) | dict(beta=w.near)))), bound=rounding),
+                       Step("A·x + a, β = 0", lambda w: collapsed(changed(w, beta=w.near))), bound=rounding),
     ),
 )
 

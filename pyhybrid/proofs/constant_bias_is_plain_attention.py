@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from pyhybrid.proofs import _relative
-from pyhybrid.proofs._draw import Draw, World
+from pyhybrid.proofs._draw import Draw, World, changed
 from pyhybrid.proofs._notation import Array, heads_of
 from pyhybrid.proofs._proof import Counterexample, Proof, Step
-from pyhybrid.proofs._relative import biases, bound, changed, plain, post_bound, post_step, relative, spelled, step
+from pyhybrid.proofs._relative import biases, bound, plain, post_bound, post_step, relative, spelled, step
 
 
 def world(draw: Draw, *, form: str = "pre", zero: bool = False, **sizes: Any) -> World:

@@ -8,7 +8,7 @@ import numpy as np
 
 from pyhybrid.proofs import _deformable
 from pyhybrid.proofs._deformable import SOURCE, Deform, S, by_samples, constant, places, plane
-from pyhybrid.proofs._draw import Draw, World
+from pyhybrid.proofs._draw import Draw, World, changed
 from pyhybrid.proofs._notation import Array, Conv
 from pyhybrid.proofs._proof import Counterexample, Proof, Step
 
@@ -123,7 +123,7 @@ PROOF = Proof(
 
 
 def still(w: World) -> World:
-    return World(**vars(w) | dict(D=w.none))
+    return changed(w, D=w.none)
 
 
 PROOFS = (PROOF,)

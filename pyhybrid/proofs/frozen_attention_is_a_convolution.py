@@ -11,7 +11,7 @@ from pyhybrid.ops.local_attention import Window
 from pyhybrid.ops.softmax import forward as softmax
 from pyhybrid.proofs import _attention as spelled
 from pyhybrid.proofs import positional_bias_has_no_effect as term
-from pyhybrid.proofs._draw import Draw, World
+from pyhybrid.proofs._draw import Draw, World, changed
 from pyhybrid.proofs._notation import Array, Conv, Pair, Shift, Sum, attention, heads_of, interior, mirrored, on_grid, taps
 from pyhybrid.proofs._proof import Counterexample, Proof, Step
 
@@ -87,10 +87,10 @@ MIRRORED = Proof(
         Counterexample("weights that differ from pixel to pixel, against the kernel of the pixel (0, 0)", world,
                        dict(N=1, heads=1, d=1, H=4, W=4, k=3, border="reflect"),
                        Step("Σ_m w_ij[m]·U(v)[m]", lambda w: aggregated(w, w.varying)),
-                       Step("conv2d(v reflected, w_00)", lambda w: depthwise(World(**vars(w) | dict(a=w.varying[0, :, :, 0, 0])),
+                       Step("conv2d(v reflected, w_00)", lambda w: depthwise(changed(w, a=w.varying[0, :, :, 0, 0]),
                                                                             mirrored(w.v, w.r), 0)),
                        agrees=(("the pixel (0, 0)", lambda w: aggregated(w, w.varying)[..., 0, 0], lambda w: depthwise(
-                           World(**vars(w) | dict(a=w.varying[0, :, :, 0, 0])), mirrored(w.v, w.r), 0)[..., 0, 0]),)),
+                           changed(w, a=w.varying[0, :, :, 0, 0]), mirrored(w.v, w.r), 0)[..., 0, 0]),)),
         Counterexample("a convolution that pads with zeros instead of reflecting", world,
                        dict(N=1, heads=1, d=2, H=4, W=4, k=3, border="reflect"),
                        Step("Σ_m a[m]·U(v)[m]", frozen), Step("conv2d(v, a, groups = C, padding = r)", lambda w: depthwise(w, w.v, w.r)),
@@ -140,7 +140,7 @@ def position_world(draw: Draw, **sizes: Any) -> World:
     """Queries that are the same at every pixel, q_ij = b_q, and keys 0."""
     w = spelled.world(draw, **sizes)
     b_q = draw.exponent("b_q", w.q.shape[1], 1, 1)
-    return World(**vars(w) | dict(q=np.broadcast_to(b_q, w.q.shape), k=0 * w.k, content=w.q), r=w.size // 2)
+    return changed(w, q=np.broadcast_to(b_q, w.q.shape), k=0 * w.k, content=w.q, r=w.size // 2)
 
 
 def positional(w: World, q: Array) -> Array:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from pyhybrid.ops import deform_conv2d, depthwise_separable_conv, gelu, group_norm, instance_norm, layer_norm, sigmoid
-from pyhybrid.proofs._draw import Draw, World
+from pyhybrid.proofs._draw import Draw, World, changed
 from pyhybrid.proofs._notation import Array, Conv
 from pyhybrid.proofs._proof import EPS, Counterexample, Proof, Step
 
@@ -132,7 +132,7 @@ OPEN = Proof(
 
 def flat(draw: Draw, **sizes: Any) -> World:
     w = world(draw, **sizes)
-    return World(**vars(w) | dict(given=w.bias, weight=0 * w.weight, bias=0 * w.bias))
+    return changed(w, given=w.bias, weight=0 * w.weight, bias=0 * w.bias)
 
 
 HALF = Proof(
@@ -151,11 +151,11 @@ HALF = Proof(
         Step("x/2", lambda w: w.x / 2, "σ(0) = 1/(1 + 1), and half of a float is a float")),
     counterexamples=(
         Counterexample("a bias that is not 0", flat, OUTSIDE,
-                       Step("σ(0·x̂ + b)·x", lambda w: A(World(**vars(w) | dict(bias=w.given))) * w.x), Step("x/2", lambda w: w.x / 2)),
+                       Step("σ(0·x̂ + b)·x", lambda w: A(changed(w, bias=w.given)) * w.x), Step("x/2", lambda w: w.x / 2)),
         Counterexample("two gates, one after the other", flat, OUTSIDE,
-                       Step("A(A(x)·x)·A(x)·x", lambda w: A(World(**vars(w) | dict(x=A(w) * w.x))) * A(w) * w.x),
+                       Step("A(A(x)·x)·A(x)·x", lambda w: A(changed(w, x=A(w) * w.x)) * A(w) * w.x),
                        Step("x/2", lambda w: w.x / 2),
-                       agrees=(("a quarter", lambda w: A(World(**vars(w) | dict(x=A(w) * w.x))) * A(w) * w.x, lambda w: w.x / 4),)),
+                       agrees=(("a quarter", lambda w: A(changed(w, x=A(w) * w.x)) * A(w) * w.x, lambda w: w.x / 4),)),
     ),
 )
 

@@ -12,7 +12,6 @@ from pyhybrid.proofs._circular import (
     as_pairs,
     bound,
     by_sums,
-    changed,
     filtered,
     kernel,
     mirrored,
@@ -20,7 +19,7 @@ from pyhybrid.proofs._circular import (
     spectrum,
     step,
 )
-from pyhybrid.proofs._draw import World
+from pyhybrid.proofs._draw import World, changed
 from pyhybrid.proofs._gnconv import inner
 from pyhybrid.proofs._notation import Array
 from pyhybrid.proofs._proof import Counterexample, Proof, Step

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from pyhybrid.proofs import _circular
-from pyhybrid.proofs._circular import bound, by_sums, changed, circular, filtered, kernel, placed, spectrum, step, weights
-from pyhybrid.proofs._draw import Draw, World
+from pyhybrid.proofs._circular import bound, by_sums, circular, filtered, kernel, placed, spectrum, step, weights
+from pyhybrid.proofs._draw import Draw, World, changed
 from pyhybrid.proofs._notation import Array, Conv, Pair, interior
 from pyhybrid.proofs._proof import Counterexample, Proof, Step
 

@@ -9,8 +9,8 @@ import numpy as np
 from pyhybrid.ops import spectrum_resize
 from pyhybrid.proofs import _circular, _gnconv
 from pyhybrid.proofs._circular import circular, filtered, kernel
-from pyhybrid.proofs._draw import Draw, World
-from pyhybrid.proofs._gnconv import changed, gn
+from pyhybrid.proofs._draw import Draw, World, changed
+from pyhybrid.proofs._gnconv import gn
 from pyhybrid.proofs._notation import Array, Conv, Pair, half
 from pyhybrid.proofs._proof import Counterexample, Proof, Step
 
@@ -85,7 +85,7 @@ GNCONV = Proof(
 
 
 def filter_world(draw: Draw, *, offset: Pair, **sizes: Any) -> World:
-    return _circular.changed(_circular.world(draw, **sizes), offset=offset)
+    return changed(_circular.world(draw, **sizes), offset=offset)
 
 
 def one_step(w: World) -> Array:

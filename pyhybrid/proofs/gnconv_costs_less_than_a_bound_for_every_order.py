@@ -11,7 +11,7 @@ import numpy as np
 
 from pyhybrid.counting import placeholder
 from pyhybrid.ops import gate_chain, gn_conv
-from pyhybrid.proofs._draw import Draw, World
+from pyhybrid.proofs._draw import Draw, World, changed
 from pyhybrid.proofs._notation import Array
 from pyhybrid.proofs._proof import Counterexample, Proof, Step
 
@@ -84,7 +84,7 @@ FORMULA = Proof(
 
 
 def one(w: World) -> World:
-    return World(**vars(w) | {"n": 1, "widths": [w.C]})
+    return changed(w, n=1, widths=[w.C])
 
 
 BOUND = Proof(

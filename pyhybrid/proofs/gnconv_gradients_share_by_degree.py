@@ -10,8 +10,8 @@ import numpy as np
 
 from pyhybrid.ops import gate_chain, gn_conv
 from pyhybrid.proofs import _gnconv
-from pyhybrid.proofs._draw import Draw, World
-from pyhybrid.proofs._gnconv import applied, bare, changed, coefficients, difference, gn, inner, line, slots
+from pyhybrid.proofs._draw import Draw, World, changed
+from pyhybrid.proofs._gnconv import applied, bare, coefficients, difference, gn, inner, line, slots
 from pyhybrid.proofs._notation import Array
 from pyhybrid.proofs._proof import Counterexample, Proof, Step
 

@@ -8,8 +8,8 @@ import numpy as np
 
 from pyhybrid.ops import gn_conv
 from pyhybrid.proofs import _gnconv
-from pyhybrid.proofs._draw import Draw, World
-from pyhybrid.proofs._gnconv import along, arguments, bare, changed, filtered, gn, gn_bare, recursion, start, top
+from pyhybrid.proofs._draw import Draw, World, changed
+from pyhybrid.proofs._gnconv import along, arguments, bare, filtered, gn, gn_bare, recursion, start, top
 from pyhybrid.proofs._notation import Array, Conv, half
 from pyhybrid.proofs._proof import Counterexample, Proof, Step
 

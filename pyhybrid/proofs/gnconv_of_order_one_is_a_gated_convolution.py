@@ -8,8 +8,8 @@ import numpy as np
 
 from pyhybrid.ops import gated_conv
 from pyhybrid.proofs import _gnconv
-from pyhybrid.proofs._draw import Draw, World
-from pyhybrid.proofs._gnconv import changed, gn, plus, start
+from pyhybrid.proofs._draw import Draw, World, changed
+from pyhybrid.proofs._gnconv import gn, plus, start
 from pyhybrid.proofs._notation import Array, half, times
 from pyhybrid.proofs._proof import Counterexample, Proof, Step
 

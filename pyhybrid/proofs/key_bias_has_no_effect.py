@@ -18,7 +18,7 @@ from pyhybrid.proofs._attention import (
     windows,
     world,
 )
-from pyhybrid.proofs._draw import World
+from pyhybrid.proofs._draw import World, changed
 from pyhybrid.proofs._notation import Array, attention, heads_of, interior
 from pyhybrid.proofs._proof import EPS, Counterexample, Function, Proof, Step
 
@@ -83,7 +83,7 @@ def gradient_bound(w: World) -> float:
     """Terms τ·q·a·(da - Σ a·da), each off by (n + d + 16)·u + 2δ of its parts' sizes, n = k², δ = (d + 4)·L·u; P·n of them are added."""
     d, n, pixels = w.q.shape[1] // w.heads, w.size**2, w.dy.shape[0] * w.dy.shape[2] * w.dy.shape[3]
     L = w.tau * d * np.abs(w.q).max() * np.abs(w.k).max()
-    a, da, _ = dS(World(**vars(w) | dict(dy=np.abs(w.dy), v=np.abs(w.v))))
+    a, da, _ = dS(changed(w, dy=np.abs(w.dy), v=np.abs(w.v)))
     largest = over_pixels(w.tau * np.abs(q_ij(w))[:, :, :, 0] * 2 * (a * da).sum(2)[:, :, None]).max()
     return float(2 * EPS * (pixels * n + n + d + 16 + 2 * (d + 4) * L) * largest)
 

@@ -12,7 +12,7 @@ from pyhybrid.ops import local_attention
 from pyhybrid.proofs import _attention as spelled
 from pyhybrid.proofs import positional_bias_has_no_effect as term
 from pyhybrid.proofs import positional_term_is_relative as relative
-from pyhybrid.proofs._draw import Draw, World
+from pyhybrid.proofs._draw import Draw, World, changed
 from pyhybrid.proofs._notation import Array, U, interior
 from pyhybrid.proofs._proof import EPS, Counterexample, Function, Proof, Step
 
@@ -87,7 +87,7 @@ CORNER = Proof(
 def weights_world(draw: Draw, **sizes: Any) -> World:
     """As for every attention; on symbols all queries are 1, which loses nothing, since q and W_p enter only as q·W_p."""
     w = spelled.world(draw, **sizes)
-    return World(**vars(w) | dict(q=np.full(w.q.shape, Fraction(1), object))) if draw.kind == "symbols" else w
+    return changed(w, q=np.full(w.q.shape, Fraction(1), object)) if draw.kind == "symbols" else w
 
 
 def weights(w: World, key: Array) -> Array:
@@ -157,7 +157,7 @@ def hard(draw: Draw, **sizes: Any) -> World:
     w = spelled.world(draw, **sizes)
     key, query = np.zeros(w.k.shape), np.full(w.q.shape, 1000.0)
     key[..., 2, 2] = 1
-    return World(**vars(w) | dict(q=query, k=key, W_p=0 * w.W_p))
+    return changed(w, q=query, k=key, W_p=0 * w.W_p)
 
 
 FREE = Step("a[t]²", lambda w: inside(w, squared(w, weights(w, 0 * w.k))))

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from pyhybrid.proofs import _relative
-from pyhybrid.proofs._draw import Draw, World
+from pyhybrid.proofs._draw import Draw, World, changed
 from pyhybrid.proofs._notation import Array, Conv
 from pyhybrid.proofs._proof import Counterexample, Proof, Step
-from pyhybrid.proofs._relative import biases, bound, changed, convolved, plain, post_bound, post_step, relative, spelled, weighed
+from pyhybrid.proofs._relative import biases, bound, convolved, plain, post_bound, post_step, relative, spelled, weighed
 
 
 def world(draw: Draw, **sizes: Any) -> World:

@@ -6,7 +6,7 @@ import numpy as np
 
 from pyhybrid.ops import bilinear_sample
 from pyhybrid.proofs._deformable import S, numbers, quarters
-from pyhybrid.proofs._draw import Draw, World
+from pyhybrid.proofs._draw import Draw, World, changed
 from pyhybrid.proofs._notation import Array
 from pyhybrid.proofs._proof import Counterexample, Proof, Step
 
@@ -36,7 +36,7 @@ def central_difference(w: World) -> Array:
 
 def within(w: World) -> World:
     """The same a quarter further on, in the middle of the steps of h."""
-    return World(**vars(w) | dict(ys=w.ys + w.h))
+    return changed(w, ys=w.ys + w.h)
 
 
 def rows(w: World) -> tuple[Array, Array]:

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from pyhybrid.proofs import _relative
-from pyhybrid.proofs._draw import Draw, World
+from pyhybrid.proofs._draw import Draw, World, changed
 from pyhybrid.proofs._notation import Array, Conv
 from pyhybrid.proofs._proof import Counterexample, Proof, Step
-from pyhybrid.proofs._relative import BOUND, biases, bound, changed, convolved, ones, relative, spelled, step, weighed
+from pyhybrid.proofs._relative import BOUND, biases, bound, convolved, ones, relative, spelled, step, weighed
 
 
 def world(draw: Draw, *, content: str = "alike", **sizes: Any) -> World:

@@ -9,7 +9,7 @@ import numpy as np
 from pyhybrid.ops import attention as all_to_all
 from pyhybrid.ops import window_partition, window_reverse
 from pyhybrid.proofs import _tokens
-from pyhybrid.proofs._draw import Draw, World
+from pyhybrid.proofs._draw import Draw, World, changed
 from pyhybrid.proofs._notation import Array
 from pyhybrid.proofs._proof import Counterexample, Proof, Step
 
@@ -58,7 +58,7 @@ def loud_world(draw: Draw, **sizes: Any) -> World:
     w = _tokens.world(draw, **sizes)
     k, v = np.zeros(w.k.shape), np.zeros(w.v.shape)
     k[..., 0, 0], v[..., 0, 0] = 90, 1
-    return World(**vars(w) | dict(q=np.ones(w.q.shape), k=k, v=v), quiet=w.k)
+    return changed(w, q=np.ones(w.q.shape), k=k, v=v, quiet=w.k)
 
 
 def leak(w: World) -> Array:
@@ -68,7 +68,7 @@ def leak(w: World) -> Array:
 
 
 def quiet(w: World) -> World:
-    return World(**vars(w) | dict(k=w.quiet))
+    return changed(w, k=w.quiet)
 
 
 WINDOWS = Step("window_reverse(attention(window_partition(q, k, v)))", in_windows)

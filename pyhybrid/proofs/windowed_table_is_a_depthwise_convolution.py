@@ -9,10 +9,10 @@ import numpy as np
 from pyhybrid.ops import local_relative_attention
 from pyhybrid.proofs import _relative
 from pyhybrid.proofs import static_relative_attention_is_a_normalised_convolution as static
-from pyhybrid.proofs._draw import Draw, World
+from pyhybrid.proofs._draw import Draw, World, changed
 from pyhybrid.proofs._notation import Array, Conv, interior
 from pyhybrid.proofs._proof import Counterexample, Proof, Step
-from pyhybrid.proofs._relative import as_map, biases, bound, changed, convolved, near, ones, relative, spelled, step, tokens
+from pyhybrid.proofs._relative import as_map, biases, bound, convolved, near, ones, relative, spelled, step, tokens
 
 
 def world(draw: Draw, *, score: float = -np.inf, **sizes: Any) -> World:

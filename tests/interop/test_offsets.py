@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+from drawn import normal
 
 from pyhybrid import check, cli
 from pyhybrid.interop import offsets
@@ -12,10 +13,6 @@ from pyhybrid.ops import deform_conv2d, grid_sample
 
 CONVERTIBLE = [row.name for row in offsets.CONVENTIONS if row.axes]
 SINGLE = {"blocks"}  # one offset group
-
-
-def normal(*shape, seed=0):
-    return np.random.default_rng([seed, *shape]).standard_normal(shape)
 
 
 def whole(*shape, seed=0):

@@ -3,6 +3,7 @@
 import naive
 import numpy as np
 import pytest
+from drawn import normal
 from hypothesis import given
 
 from pyhybrid import check
@@ -25,10 +26,6 @@ def test_corners(case):
 @given(cases.strategy("aggregation"))
 def test_nan_and_inf_go_where_the_reference_sends_them(case):
     check.operator(aggregation, case, only=["special values"])
-
-
-def normal(*shape, seed=0):
-    return np.random.default_rng([seed, *shape]).standard_normal(shape)
 
 
 def test_channels_share_weights_in_turn(backend):

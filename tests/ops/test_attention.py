@@ -3,6 +3,7 @@
 import naive
 import numpy as np
 import pytest
+from drawn import normal, qkv
 from hypothesis import given
 
 from pyhybrid import check
@@ -30,14 +31,6 @@ def test_nan_and_inf_go_where_the_reference_sends_them(case):
 
 def attend(q, k, v, bias=None, **config):
     return attention.forward(q, k, v, bias, **config)[0]
-
-
-def normal(*shape, seed=0):
-    return np.random.default_rng([seed, *shape]).standard_normal(shape)
-
-
-def qkv(*shape):
-    return normal(*shape, seed=1), normal(*shape, seed=2), normal(*shape, seed=3)
 
 
 def gradients(q, k, v, bias=None, **config):

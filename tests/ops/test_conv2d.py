@@ -3,6 +3,7 @@
 import naive
 import numpy as np
 import pytest
+from drawn import whole
 from hypothesis import given
 
 from pyhybrid import check
@@ -29,10 +30,6 @@ def test_nan_and_inf_go_where_the_reference_sends_them(case):
 
 def conv(x, weight, bias=None, **config):
     return conv2d.forward(x, weight, bias, **config)[0]
-
-
-def whole(*shape, seed=0):
-    return np.random.default_rng([seed, *shape]).integers(-4, 5, shape).astype(float)
 
 
 def test_the_kernel_is_not_flipped(backend):

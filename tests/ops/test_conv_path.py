@@ -3,6 +3,7 @@
 import naive
 import numpy as np
 import pytest
+from drawn import whole
 from hypothesis import given
 
 from pyhybrid import check
@@ -29,10 +30,6 @@ def test_nan_and_inf_go_where_the_reference_sends_them(case):
 
 def path(*arrays, **config):
     return conv_path.forward(*arrays, **config)[0]
-
-
-def whole(*shape, seed=0):
-    return np.random.default_rng([seed, *shape]).integers(-4, 5, shape).astype(float)
 
 
 def effective_kernel(projections, biases, fc_weight, dep_conv_weight, heads):

@@ -3,6 +3,7 @@
 import naive
 import numpy as np
 import pytest
+from drawn import normal, whole
 from hypothesis import given
 
 from pyhybrid import check
@@ -25,14 +26,6 @@ def test_corners(case):
 @given(cases.strategy("deform_conv2d"))
 def test_nan_and_inf_go_where_the_reference_sends_them(case):
     check.operator(deform_conv2d, case, only=["special values"])
-
-
-def whole(*shape, seed=0):
-    return np.random.default_rng([seed, *shape]).integers(-4, 5, shape).astype(float)
-
-
-def normal(*shape, seed=0):
-    return np.random.default_rng([seed, *shape]).standard_normal(shape)
 
 
 def deform(x, offset, weight, mask=None, bias=None, **config):

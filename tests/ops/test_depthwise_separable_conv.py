@@ -3,6 +3,7 @@
 import naive
 import numpy as np
 import pytest
+from drawn import whole
 from hypothesis import given
 
 from pyhybrid import check
@@ -25,10 +26,6 @@ def test_corners(case):
 @given(cases.strategy("depthwise_separable_conv"))
 def test_nan_and_inf_go_where_the_reference_sends_them(case):
     check.operator(depthwise_separable_conv, case, only=["special values"])
-
-
-def whole(*shape):
-    return np.random.default_rng(list(shape)).integers(-4, 5, shape).astype(float)
 
 
 def test_it_is_the_dense_convolution_with_the_product_of_both_weights(backend):

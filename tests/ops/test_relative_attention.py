@@ -3,6 +3,7 @@
 import naive
 import numpy as np
 import pytest
+from drawn import normal, qkv
 from hypothesis import given
 
 from pyhybrid import check
@@ -26,14 +27,6 @@ def test_corners(case):
 def test_nan_and_inf_go_where_the_reference_sends_them(case):
     with np.errstate(invalid="ignore"):
         check.operator(relative_attention, case, only=["special values"])
-
-
-def normal(*shape, seed=0):
-    return np.random.default_rng([seed, *shape]).standard_normal(shape)
-
-
-def qkv(*shape):
-    return normal(*shape, seed=1), normal(*shape, seed=2), normal(*shape, seed=3)
 
 
 def attend(*arrays, **config):

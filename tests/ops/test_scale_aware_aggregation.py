@@ -3,6 +3,7 @@
 import naive
 import numpy as np
 import pytest
+from drawn import normal
 from hypothesis import given
 
 from pyhybrid import check
@@ -26,10 +27,6 @@ def test_corners(case):
 @given(cases.strategy("scale_aware_aggregation"))
 def test_nan_and_inf_go_where_the_reference_sends_them(case):
     check.operator(scale_aware_aggregation, case, only=["special values"])
-
-
-def normal(*shape, seed=0):
-    return np.random.default_rng([seed, *shape]).standard_normal(shape)
 
 
 def drawn(N=2, heads=4, groups=3, expand=8, O=12, H=6, W=5):

@@ -3,6 +3,7 @@
 import naive
 import numpy as np
 import pytest
+from drawn import whole
 from hypothesis import given
 
 from pyhybrid import check
@@ -25,10 +26,6 @@ def test_corners(case):
 @given(cases.strategy("shift_conv"))
 def test_nan_and_inf_go_where_the_reference_sends_them(case):
     check.operator(shift_conv, case, only=["special values"])
-
-
-def whole(*shape, seed=0):
-    return np.random.default_rng([seed, *shape]).integers(-4, 5, shape).astype(float)
 
 
 @pytest.mark.parametrize("k", [1, 3, 5])
