@@ -51,10 +51,27 @@ def relative_mha(fused: bool) -> Callable[[Tensors, Work], Any]:
     return formula
 
 
-def _batch_norm(x: Any, t: Tensors, name: str) -> Any:
+def sam(t: Tensors, work: Work) -> Any:
+    """The heads one after the other, joined so that a group holds one channel of each; then the grouped and the full expansion."""
+    import torch
     import torch.nn.functional as F
 
-    return F.batch_norm(x, None, None, t[f"{name}.weight"], t[f"{name}.bias"], training=True, eps=1e-3)
+    (N, _, C), heads = t["x"].shape, sum(name.startswith("local_conv") and name.endswith("weight") for name in t)
+    maps = F.linear(t["x"], t["s.weight"], t["s.bias"]).transpose(1, 2).reshape(N, heads, C // heads, *work.config["size"])
+    mixed = []
+    for head in range(heads):
+        kernel = t[f"local_conv_{head + 1}.weight"]
+        mixed.append(F.conv2d(maps[:, head], kernel, t[f"local_conv_{head + 1}.bias"], padding=kernel.shape[-1] // 2, groups=C // heads))
+    u = F.conv2d(torch.stack(mixed, 2).flatten(1, 2), t["proj0.weight"], t["proj0.bias"], groups=C // heads)
+    modulator = F.conv2d(F.gelu(_batch_norm(u, t, "bn", 1e-5)), t["proj1.weight"], t["proj1.bias"])
+    z = modulator.flatten(2).transpose(1, 2) * F.linear(t["x"], t["v.weight"], t["v.bias"])
+    return F.linear(z, t["proj.weight"], t["proj.bias"])
+
+
+def _batch_norm(x: Any, t: Tensors, name: str, eps: float = 1e-3) -> Any:
+    import torch.nn.functional as F
+
+    return F.batch_norm(x, None, None, t[f"{name}.weight"], t[f"{name}.bias"], training=True, eps=eps)
 
 
 def _bias(table: Any, H: int, W: int) -> Any:
@@ -70,4 +87,5 @@ def _bias(table: Any, H: int, W: int) -> Any:
 BLOCKS: dict[str, dict[str, Callable[[Tensors, Work], Any]]] = {
     "mbconv": {"torch": mbconv, "torch channels-last": mbconv_channels_last},
     "relative_mha": {"torch": relative_mha(fused=True), "torch step by step": relative_mha(fused=False)},
+    "sam": {"torch": sam},
 }

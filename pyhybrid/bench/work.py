@@ -61,12 +61,16 @@ class Work:
 
 @dataclass(frozen=True)
 class BlockWork(Work):
-    """A block of a network in training mode; `arrays` holds x and its parameters, under their names in the state dict."""
+    """A block of a network in training mode; `arrays` holds x and its parameters, under their names in the state dict.
+
+    `further` are the arguments of its forward behind x.
+    """
 
     network: Module
+    further: tuple[Any, ...] = ()
 
     def forward(self) -> Any:
-        return self.network.forward(self.arrays["x"])
+        return self.network.forward(self.arrays["x"], *self.further)
 
     def backward(self, dy: Array, cache: Any) -> Any:
         return self.network.backward(dy, cache)
@@ -297,6 +301,17 @@ def _relative_mha(name: str, size: str, N: int, C: int, H: int) -> Work:
     return _block(name, f"{C}@{H}", network, draw(x=(N, H * H, C))["x"], {"size": (H, H), "heads": network.head_count})
 
 
+def _sam(name: str, size: str, N: int, C: int, H: int) -> Work:
+    """SMT's modulation of tokens with its three projections, four heads of 3 × 3 to 9 × 9 and batch statistics."""
+    from pyhybrid.papers.smt import ScaleAwareModulation
+
+    network = ScaleAwareModulation(C, dtype="float32").train()
+    x = draw(x=(N, H * H, C))["x"]
+    per_pixel = 3 * C * C + C * (9 + 25 + 49 + 81) // 4 + 2 * C * 4 + 2 * C * C       # v, s, proj; the heads; grouped and full expansion
+    macs = N * H * H * per_pixel
+    return BlockWork(name, name, size, {"x": x, **network.named_params()}, {"size": (H, H)}, macs, 2 * macs, network, ((H, H),))
+
+
 WORKS: dict[str, Callable[..., Work]] = {
     "conv2d_3x3": _conv(3),
     "depthwise_3x3": _conv(3, depthwise=True),
@@ -328,4 +343,5 @@ WORKS: dict[str, Callable[..., Work]] = {
     "acmix": _acmix,
     "mbconv": _mbconv,
     "relative_mha": _relative_mha,
+    "sam": _sam,
 }

@@ -12,11 +12,12 @@
 
 use crate::error::{Error, require};
 use crate::exec::{Buffer, Exec, zeros};
+use crate::fill::Fill;
 use crate::gemm::Share;
 use crate::lanes::{Isa, Task, V, Vector};
 use crate::planes::{product, require_len};
 use crate::real::Real;
-use crate::sums::{self, Pairwise, Products, Squares};
+use crate::sums::{self, Pairwise, Products, Squares, Terms};
 
 #[derive(Clone, Copy, Debug)]
 pub struct Dims {
@@ -164,7 +165,9 @@ pub fn forward<T: Real>(
                 *var = exec.run(SquareSum(x, *mean)) / count; // (F2)
             }
             let (m, r, weight, bias) = (*mean, d.inverse(*var), weight[c], bias[c]);
-            write(&mut y, c, d, result, |n, y| exec.run(Normalise { x: x.get(n), m, r, weight, bias, y }));
+            write(&mut y, c, d, result, |n, y| {
+                exec.run(Fill { terms: Normalised { x: x.get(n), m, r, weight, bias }, y });
+            });
         }
     })
 }
@@ -211,7 +214,8 @@ pub fn backward<T: Real>(saved: Saved<T>, gradients: Gradients<T>, d: &Dims, exe
             let share = |total: T| if d.training { weight[c] * total / count } else { T::ZERO };
             let (mean, slope, weight, training) = (share(*dbias), share(*dweight), weight[c], d.training);
             write(&mut dx, c, d, result, |n, dx| {
-                exec.run(InputGradient { dy: dy.get(n), x: x.get(n), m, r, weight, mean, slope, training, dx });
+                let terms = InputGradient { dy: dy.get(n), x: x.get(n), m, r, weight, mean, slope, training };
+                exec.run(Fill { terms, y: dx });
             });
         }
     })?;
@@ -275,30 +279,19 @@ impl<T: Real> Task for ProductSum<'_, T> {
     }
 }
 
-struct Normalise<'a, T> {
+struct Normalised<'a, T> {
     x: &'a [T],
     m: T,
     r: T,
     weight: T,
     bias: T,
-    y: &'a mut [T],
 }
 
-impl<T: Real> Task for Normalise<'_, T> {
-    type Out = ();
+impl<T: Real> Terms<T> for Normalised<'_, T> {
     #[inline(always)]
-    fn run<I: Isa>(self) {
-        let (m, r) = (V::<T, I>::splat(self.m), V::<T, I>::splat(self.r));
-        let (weight, bias) = (V::<T, I>::splat(self.weight), V::<T, I>::splat(self.bias));
-        let (n, lanes) = (self.y.len(), V::<T, I>::LANES);
-        let x = &self.x[..n];
-        let mut k = 0;
-        while k + lanes <= n {
-            ((V::<T, I>::load(&x[k..]) - m) * r).mul_add(weight, bias).store(&mut self.y[k..]); // (F3) (F4)
-            k += lanes;
-        }
-        let rest = (V::<T, I>::load_partial(&x[k..], n - k) - m) * r;
-        rest.mul_add(weight, bias).store_partial(&mut self.y[k..], n - k);
+    fn load_partial<I: Isa>(&self, k: usize, n: usize) -> V<T, I> {
+        let x_hat = (V::<T, I>::load_partial(&self.x[k..], n) - V::<T, I>::splat(self.m)) * V::<T, I>::splat(self.r); // (F3)
+        x_hat.mul_add(V::<T, I>::splat(self.weight), V::<T, I>::splat(self.bias)) // (F4)
     }
 }
 
@@ -312,28 +305,18 @@ struct InputGradient<'a, T> {
     mean: T,
     slope: T,
     training: bool,
-    dx: &'a mut [T],
 }
 
-impl<T: Real> Task for InputGradient<'_, T> {
-    type Out = ();
+impl<T: Real> Terms<T> for InputGradient<'_, T> {
     #[inline(always)]
-    fn run<I: Isa>(self) {
-        let (m, r, weight) = (V::<T, I>::splat(self.m), V::<T, I>::splat(self.r), V::<T, I>::splat(self.weight));
-        let (mean, slope) = (V::<T, I>::splat(self.mean), V::<T, I>::splat(self.slope));
-        let mut k = 0;
-        while k < self.dx.len() {
-            let n = V::<T, I>::LANES.min(self.dx.len() - k);
-            let dx_hat = weight * V::<T, I>::load_partial(&self.dy[k..], n); // (B3)
-            let dx = if self.training {
-                let x_hat = (V::<T, I>::load_partial(&self.x[k..], n) - m) * r;
-                r * (dx_hat - (mean + x_hat * slope)) // (B4)
-            } else {
-                r * dx_hat // (B5)
-            };
-            dx.store_partial(&mut self.dx[k..], n);
-            k += n;
+    fn load_partial<I: Isa>(&self, k: usize, n: usize) -> V<T, I> {
+        let r = V::<T, I>::splat(self.r);
+        let dx_hat = V::<T, I>::splat(self.weight) * V::<T, I>::load_partial(&self.dy[k..], n); // (B3)
+        if !self.training {
+            return r * dx_hat; // (B5)
         }
+        let x_hat = (V::<T, I>::load_partial(&self.x[k..], n) - V::<T, I>::splat(self.m)) * r;
+        r * (dx_hat - (V::<T, I>::splat(self.mean) + x_hat * V::<T, I>::splat(self.slope))) // (B4)
     }
 }
 

@@ -2,9 +2,11 @@
 
 use crate::error::Error;
 use crate::exec::Exec;
-use crate::lanes::{Isa, Task, V, Vector};
+use crate::fill::Fill;
+use crate::lanes::{Isa, V, Vector};
 use crate::planes::require_len;
 use crate::real::Real;
+use crate::sums::Terms;
 
 /// A function and its derivative on the lanes of a vector. Both are `#[inline(always)]`, without branches.
 pub trait Function: Copy + Sync {
@@ -21,53 +23,42 @@ const PART: usize = 1 << 14;
 pub fn forward<T: Real, F: Function>(f: F, x: &[T], y: &mut [T], exec: &Exec) -> Result<(), Error> {
     require_len("y", y, x.len())?;
     let tasks = x.chunks(PART).zip(y.chunks_mut(PART));
-    exec.for_each(x.len().saturating_mul(F::COST), tasks, |(x, y)| exec.run(Forward { f, x, y }))
+    exec.for_each(x.len().saturating_mul(F::COST), tasks, |(x, y)| exec.run(Fill { terms: Values { f, x }, y }))
 }
 
 pub fn backward<T: Real, F: Function>(f: F, dy: &[T], x: &[T], dx: &mut [T], exec: &Exec) -> Result<(), Error> {
     require_len("dy", dy, x.len())?;
     require_len("dx", dx, x.len())?;
     let tasks = dy.chunks(PART).zip(x.chunks(PART)).zip(dx.chunks_mut(PART));
-    exec.for_each(x.len().saturating_mul(F::COST), tasks, |((dy, x), dx)| exec.run(Backward { f, dy, x, dx }))
+    exec.for_each(x.len().saturating_mul(F::COST), tasks, |((dy, x), dx)| {
+        exec.run(Fill { terms: Gradients { f, dy, x }, y: dx })
+    })
 }
 
-struct Forward<'a, T, F> {
+/// f(x)
+struct Values<'a, T, F> {
     f: F,
     x: &'a [T],
-    y: &'a mut [T],
 }
 
-impl<T: Real, F: Function> Task for Forward<'_, T, F> {
-    type Out = ();
+impl<T: Real, F: Function> Terms<T> for Values<'_, T, F> {
     #[inline(always)]
-    fn run<I: Isa>(self) {
-        let mut k = 0;
-        while k < self.y.len() {
-            let n = V::<T, I>::LANES.min(self.y.len() - k);
-            self.f.value(V::<T, I>::load_partial(&self.x[k..], n)).store_partial(&mut self.y[k..], n);
-            k += n;
-        }
+    fn load_partial<I: Isa>(&self, k: usize, n: usize) -> V<T, I> {
+        self.f.value(V::<T, I>::load_partial(&self.x[k..], n))
     }
 }
 
-struct Backward<'a, T, F> {
+/// dy·f'(x)
+struct Gradients<'a, T, F> {
     f: F,
     dy: &'a [T],
     x: &'a [T],
-    dx: &'a mut [T],
 }
 
-impl<T: Real, F: Function> Task for Backward<'_, T, F> {
-    type Out = ();
+impl<T: Real, F: Function> Terms<T> for Gradients<'_, T, F> {
     #[inline(always)]
-    fn run<I: Isa>(self) {
-        let mut k = 0;
-        while k < self.dx.len() {
-            let n = V::<T, I>::LANES.min(self.dx.len() - k);
-            let (dy, x) = (V::<T, I>::load_partial(&self.dy[k..], n), V::<T, I>::load_partial(&self.x[k..], n));
-            self.f.gradient(dy, x).store_partial(&mut self.dx[k..], n);
-            k += n;
-        }
+    fn load_partial<I: Isa>(&self, k: usize, n: usize) -> V<T, I> {
+        self.f.gradient(V::<T, I>::load_partial(&self.dy[k..], n), V::<T, I>::load_partial(&self.x[k..], n))
     }
 }
 

@@ -14,7 +14,7 @@ use std::marker::PhantomData;
 use std::ops::Range;
 
 use crate::exec::Exec;
-use crate::lanes::{Isa, Task, V, Vector};
+use crate::lanes::{self, Isa, Task, V, Vector};
 use crate::real::Real;
 
 mod product;
@@ -28,6 +28,9 @@ pub const DEPTH: usize = 256;
 
 /// Distance of the rows of A's copy: they do not compete for the same lines of the cache.
 pub const PITCH: usize = DEPTH + 16;
+
+/// Rows of B that are on their way from the second cache while one is used.
+const AHEAD: usize = 8;
 
 /// Columns of a panel of B: two vectors of 16, or more vectors of fewer lanes.
 pub const PANEL: usize = 32;
@@ -269,6 +272,8 @@ fn sums<T: Real, I: Isa, const R: usize>(
             // SAFETY: k < run, so these columns end where `data` was cut, or before.
             let row = unsafe { data.get_unchecked(k * b.pitch..k * b.pitch + 2 * lanes) };
             let (left, right) = (V::<T, I>::load(row), V::<T, I>::load(&row[lanes..]));
+            lanes::prefetch(data, (k + AHEAD) * b.pitch);
+            lanes::prefetch(data, (k + AHEAD) * b.pitch + lanes);
             for r in 0..R {
                 // SAFETY: done + k < done + run <= depth <= PITCH.
                 let factor = V::<T, I>::splat(unsafe { *a[r].get_unchecked(done + k) });

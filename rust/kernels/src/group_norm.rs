@@ -239,14 +239,9 @@ struct Weighted<'a, T> {
 
 impl<T: Real> Terms<T> for Weighted<'_, T> {
     #[inline(always)]
-    fn load<I: Isa>(&self, k: usize) -> V<T, I> {
-        let dx_hat = V::<T, I>::splat(self.weight) * V::<T, I>::load(&self.of.dy[k..]); // (B3)
-        if self.products { dx_hat * self.of.x_hat::<I>(k) } else { dx_hat }
-    }
-    #[inline(always)]
     fn load_partial<I: Isa>(&self, k: usize, n: usize) -> V<T, I> {
         let dx_hat = V::<T, I>::splat(self.weight) * V::<T, I>::load_partial(&self.of.dy[k..], n);
-        if self.products { dx_hat * self.of.x_hat_partial::<I>(k, n) } else { dx_hat }
+        if self.products { dx_hat * self.of.x_hat::<I>(k, n) } else { dx_hat }
     }
 }
 
@@ -293,7 +288,7 @@ impl<T: Real> Task for InputGradient<'_, T> {
             while k < d.plane {
                 let n = V::<T, I>::LANES.min(d.plane - k);
                 let terms = self.plane(c, false);
-                let (dx_hat, x_hat) = (terms.load_partial::<I>(k, n), terms.of.x_hat_partial::<I>(k, n));
+                let (dx_hat, x_hat) = (terms.load_partial::<I>(k, n), terms.of.x_hat::<I>(k, n));
                 let dx = r * (dx_hat - mean - x_hat * slope); // (B4)
                 dx.store_partial(&mut self.dx[c * d.plane + k..], n);
                 k += n;

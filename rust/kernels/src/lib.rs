@@ -27,6 +27,7 @@ pub mod drop_path;
 mod elementwise;
 pub mod elu_plus_one;
 pub mod erf;
+mod fill;
 pub mod gate_chain;
 pub mod gated_conv;
 pub mod gelu;

@@ -14,6 +14,7 @@ mod tests;
 
 use crate::error::{Error, require};
 use crate::exec::{Buffer, Exec, zeros};
+use crate::fill::Fill;
 use crate::lanes::{Isa, Task, V, Vector};
 use crate::planes::{product, require_len};
 use crate::real::Real;
@@ -186,37 +187,25 @@ fn gated<T: Real>(x: &[T], s: &[T], c: Option<&[T]>, y: &mut [T], d: &Dims, exec
     exec.for_each(x.len() / 2, tasks, |(task, (x, y))| {
         for (k, (x, y)) in x.chunks_exact(d.pixels).zip(y.chunks_exact_mut(d.pixels)).enumerate() {
             let plane = task * each + k;
-            exec.run(Gate { x, s: s[plane], c: c.map(|c| c[plane]), y });
+            exec.run(Fill { terms: Gate { x, s: s[plane], c: c.map(|c| c[plane]) }, y });
         }
     })
 }
 
+/// x·s, and + c
 struct Gate<'a, T> {
     x: &'a [T],
     s: T,
     c: Option<T>,
-    y: &'a mut [T],
 }
 
-impl<T: Real> Task for Gate<'_, T> {
-    type Out = ();
+impl<T: Real> Terms<T> for Gate<'_, T> {
     #[inline(always)]
-    fn run<I: Isa>(self) {
-        let (n, lanes, s) = (self.y.len(), V::<T, I>::LANES, V::<T, I>::splat(self.s));
-        let (x, y, mut k) = (&self.x[..n], self.y, 0);
-        if let Some(c) = self.c {
-            let c = V::<T, I>::splat(c);
-            while k < n {
-                let m = lanes.min(n - k);
-                V::<T, I>::load_partial(&x[k..], m).mul_add(s, c).store_partial(&mut y[k..], m);
-                k += m;
-            }
-            return;
-        }
-        while k < n {
-            let m = lanes.min(n - k);
-            (V::<T, I>::load_partial(&x[k..], m) * s).store_partial(&mut y[k..], m);
-            k += m;
+    fn load_partial<I: Isa>(&self, k: usize, n: usize) -> V<T, I> {
+        let (x, s) = (V::<T, I>::load_partial(&self.x[k..], n), V::<T, I>::splat(self.s));
+        match self.c {
+            Some(c) => x.mul_add(s, V::<T, I>::splat(c)),
+            None => x * s,
         }
     }
 }
@@ -228,10 +217,6 @@ struct Dot<'a, T> {
 }
 
 impl<T: Real> Terms<T> for Dot<'_, T> {
-    #[inline(always)]
-    fn load<I: Isa>(&self, k: usize) -> V<T, I> {
-        V::<T, I>::load(&self.x[k..]) * V::<T, I>::load(&self.y[k..])
-    }
     #[inline(always)]
     fn load_partial<I: Isa>(&self, k: usize, n: usize) -> V<T, I> {
         V::<T, I>::load_partial(&self.x[k..], n) * V::<T, I>::load_partial(&self.y[k..], n)

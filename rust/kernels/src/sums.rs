@@ -50,15 +50,15 @@ impl<T: Real> Pairwise<T> {
 
 /// What is added: a function of the index that gives a vector of terms. Lanes beyond a partial vector do not matter.
 pub trait Terms<T: Real> {
-    fn load<I: Isa>(&self, k: usize) -> V<T, I>;
+    /// Terms `k..k + n`, n <= LANES.
     fn load_partial<I: Isa>(&self, k: usize, n: usize) -> V<T, I>;
+    #[inline(always)]
+    fn load<I: Isa>(&self, k: usize) -> V<T, I> {
+        self.load_partial::<I>(k, V::<T, I>::LANES)
+    }
 }
 
 impl<T: Real> Terms<T> for &[T] {
-    #[inline(always)]
-    fn load<I: Isa>(&self, k: usize) -> V<T, I> {
-        V::<T, I>::load(&self[k..])
-    }
     #[inline(always)]
     fn load_partial<I: Isa>(&self, k: usize, n: usize) -> V<T, I> {
         V::<T, I>::load_partial(&self[k..], n)
@@ -72,11 +72,6 @@ pub struct Squares<'a, T> {
 }
 
 impl<T: Real> Terms<T> for Squares<'_, T> {
-    #[inline(always)]
-    fn load<I: Isa>(&self, k: usize) -> V<T, I> {
-        let c = V::<T, I>::load(&self.x[k..]) - V::<T, I>::splat(self.m);
-        c * c
-    }
     #[inline(always)]
     fn load_partial<I: Isa>(&self, k: usize, n: usize) -> V<T, I> {
         let c = V::<T, I>::load_partial(&self.x[k..], n) - V::<T, I>::splat(self.m);
@@ -95,23 +90,15 @@ pub struct Products<'a, T> {
 impl<T: Real> Products<'_, T> {
     /// (x − m)·r
     #[inline(always)]
-    pub fn x_hat<I: Isa>(&self, k: usize) -> V<T, I> {
-        (V::<T, I>::load(&self.x[k..]) - V::<T, I>::splat(self.m)) * V::<T, I>::splat(self.r)
-    }
-    #[inline(always)]
-    pub fn x_hat_partial<I: Isa>(&self, k: usize, n: usize) -> V<T, I> {
+    pub fn x_hat<I: Isa>(&self, k: usize, n: usize) -> V<T, I> {
         (V::<T, I>::load_partial(&self.x[k..], n) - V::<T, I>::splat(self.m)) * V::<T, I>::splat(self.r)
     }
 }
 
 impl<T: Real> Terms<T> for Products<'_, T> {
     #[inline(always)]
-    fn load<I: Isa>(&self, k: usize) -> V<T, I> {
-        V::<T, I>::load(&self.dy[k..]) * self.x_hat::<I>(k)
-    }
-    #[inline(always)]
     fn load_partial<I: Isa>(&self, k: usize, n: usize) -> V<T, I> {
-        V::<T, I>::load_partial(&self.dy[k..], n) * self.x_hat_partial::<I>(k, n)
+        V::<T, I>::load_partial(&self.dy[k..], n) * self.x_hat::<I>(k, n)
     }
 }
 

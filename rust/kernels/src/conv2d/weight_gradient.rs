@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::Dims;
 use crate::error::Error;
 use crate::exec::{Buffer, Exec, zeros};
-use crate::gemm::{DEPTH, MAX_ROWS, PANEL, PITCH, Panels, Share, Tiles, even, pieces, tile_rows, transpose};
+use crate::gemm::{DEPTH, MAX_ROWS, PANEL, PITCH, Panels, Share, Tiles, Transpose, even, pieces, tile_rows, transpose};
 use crate::lanes::{Isa, Task};
 use crate::planes::product;
 use crate::real::Real;
@@ -65,15 +65,15 @@ pub fn weight_gradient<T: Real>(dy: &[T], x: &[T], dweight: &mut [T], d: &Dims, 
     let wanted = if d.taps() > 1 { 3 * exec.threads() } else { exec.threads() };
     let parts = wanted.div_ceil(blocks).max(outputs.div_ceil(16 * MAX_ROWS)).min(outputs.div_ceil(2 * MAX_ROWS));
     let outputs_each = outputs.div_ceil(parts.max(1));
-    let region = Region::new(channels_each, d)?;
-    let layout = Layout::new(channels_each, d);
-    let totals_len = product(&[outputs_each, layout.columns()])?;
+    let (region, layout) = (Region::new(channels_each, d)?, Layout::new(channels_each, d));
+    let slab_len = if d.is_pointwise() { product(&[DEPTH, layout.columns()])? } else { region.slab };
+    let totals_len = if d.is_pointwise() { 0 } else { product(&[outputs_each, layout.columns()])? };
     let per_image = product(&[outputs_each, channels_each, d.taps(), pixels]).unwrap_or(usize::MAX);
     let images_each = (MOST_WORK / per_image.max(1)).max(1);
     let space = || {
         let mut starts = Vec::new();
         starts.try_reserve_exact(layout.strips * layout.panels).map_err(|_| Error::OutOfMemory)?;
-        Ok(Space { slab: zeros(region.slab + PANEL)?, a: zeros(MAX_ROWS * PITCH)?, totals: zeros(totals_len)?, starts })
+        Ok(Space { slab: zeros(slab_len + PANEL)?, a: zeros(MAX_ROWS * PITCH)?, totals: zeros(totals_len)?, starts })
     };
     for images in pieces(0..d.images, images_each) {
         let cost = (outputs * d.inputs * d.taps() * pixels / 50).saturating_mul(images.len());
@@ -87,6 +87,9 @@ pub fn weight_gradient<T: Real>(dy: &[T], x: &[T], dweight: &mut [T], d: &Dims, 
             let channels = columns.start / d.taps()..columns.end / d.taps();
             let count = channels.len();
             let layout = Layout::new(count, d);
+            if d.is_pointwise() {
+                return add_pixels(x, dy, images.clone(), (group, channels), &mut share, space, d, exec);
+            }
             space.totals.fill(T::ZERO);
             for image in images.clone() {
                 let first = (image * d.groups + group) * inputs;
@@ -130,6 +133,69 @@ impl Region {
         let rows = rows.clamp((DEPTH / columns).min(d.out_size.0), d.out_size.0);
         Ok(Region { rows, columns, slab: product(&[reach(rows, |pair| pair.0), width])? })
     }
+}
+
+/// Adds the products of a pointwise convolution to dweight itself: its columns are the channels. Pixels follow one another through all
+/// images, so that small images make no small blocks.
+#[allow(clippy::too_many_arguments)]
+fn add_pixels<T: Real>(
+    x: &[T],
+    dy: &[T],
+    images: Range<usize>,
+    (group, channels): (usize, Range<usize>),
+    dweight: &mut Share<T>,
+    space: &mut Space<T>,
+    d: &Dims,
+    exec: &Exec,
+) {
+    let (pixels, outputs, columns) = (d.out_size.0 * d.out_size.1, dweight.rows(), dweight.columns());
+    for block in pieces(images.start * pixels..images.end * pixels, DEPTH) {
+        let n = block.len();
+        space.starts.clear();
+        for (panel, channels) in pieces(channels.clone(), PANEL).enumerate() {
+            space.starts.push(panel * n * PANEL);
+            for (image, inside, at) in in_images(block.clone(), pixels) {
+                let first = (image * d.groups + group) * (d.inputs / d.groups) + channels.start;
+                exec.run(Transpose {
+                    x: &x[first * pixels + inside.start..],
+                    x_pitch: pixels,
+                    rows: channels.len(),
+                    columns: inside.len(),
+                    y: &mut space.slab[(panel * n + at) * PANEL..],
+                    y_pitch: PANEL,
+                });
+            }
+        }
+        let (a_rows, _) = space.a.as_chunks_mut::<PITCH>();
+        for tile in even(outputs.len(), outputs.len().div_ceil(tile_rows(exec))) {
+            let row = outputs.start + tile.start;
+            for (to, r) in a_rows.iter_mut().zip(row..outputs.start + tile.end) {
+                for (image, inside, at) in in_images(block.clone(), pixels) {
+                    let dy = &dy[(image * d.outputs + r) * pixels..][inside];
+                    to[at..at + dy.len()].copy_from_slice(dy);
+                }
+            }
+            exec.run(Tiles {
+                a: &a_rows[..tile.len()],
+                depth: n,
+                b: Panels { data: &space.slab, starts: &space.starts, pitch: PANEL, run: n, jump: 0 },
+                c: dweight,
+                row,
+                columns: columns.clone(),
+                add: true,
+                bias: None,
+            });
+        }
+    }
+}
+
+/// The pixels `block`, counted through all images, as (image, its pixels, how many came before).
+fn in_images(block: Range<usize>, pixels: usize) -> impl Iterator<Item = (usize, Range<usize>, usize)> {
+    (block.start / pixels..block.end.div_ceil(pixels)).map(move |image| {
+        let first = image * pixels;
+        let (start, end) = (block.start.max(first), block.end.min(first + pixels));
+        (image, start - first..end - first, start - block.start)
+    })
 }
 
 /// Adds the products of one image to the totals, block by block of pixels.

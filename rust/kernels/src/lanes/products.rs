@@ -86,14 +86,14 @@ pub fn add_scores<T: Real, I: Isa, const R: usize, const COUNT: usize>(
     }
 }
 
-/// Asks for the cache line of the first element of `x`, which is soon needed.
+/// Asks for the cache line that is `at` elements from the beginning of `x`, in it or beyond, which is soon needed.
 #[inline(always)]
-pub fn prefetch<T>(x: &[T]) {
+pub fn prefetch<T>(x: &[T], at: usize) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: a hint, which reads nothing; every x86-64 processor has it.
     unsafe {
-        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(x.as_ptr().cast());
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(x.as_ptr().wrapping_add(at).cast());
     }
     #[cfg(not(target_arch = "x86_64"))]
-    let _ = x;
+    let _ = (x, at);
 }

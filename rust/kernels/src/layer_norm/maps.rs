@@ -293,12 +293,6 @@ struct Normalised<'a, T>(Saved<'a, T>);
 
 impl<T: Real> Terms<T> for Normalised<'_, T> {
     #[inline(always)]
-    fn load<I: Isa>(&self, k: usize) -> V<T, I> {
-        let Saved { dy, x, m, r } = self.0;
-        let x_hat = (V::<T, I>::load(&x[k..]) - V::<T, I>::load(&m[k..])) * V::<T, I>::load(&r[k..]);
-        V::<T, I>::load(&dy[k..]) * x_hat
-    }
-    #[inline(always)]
     fn load_partial<I: Isa>(&self, k: usize, n: usize) -> V<T, I> {
         let Saved { dy, x, m, r } = self.0;
         let x_hat = V::<T, I>::load_partial(&x[k..], n) - V::<T, I>::load_partial(&m[k..], n);

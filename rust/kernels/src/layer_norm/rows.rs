@@ -126,10 +126,6 @@ struct Scaled<'a, T> {
 
 impl<T: Real> Terms<T> for Scaled<'_, T> {
     #[inline(always)]
-    fn load<I: Isa>(&self, k: usize) -> V<T, I> {
-        V::<T, I>::load(&self.weight[k..]) * V::<T, I>::load(&self.dy[k..])
-    }
-    #[inline(always)]
     fn load_partial<I: Isa>(&self, k: usize, n: usize) -> V<T, I> {
         V::<T, I>::load_partial(&self.weight[k..], n) * V::<T, I>::load_partial(&self.dy[k..], n)
     }
@@ -140,12 +136,8 @@ struct ScaledProducts<'a, T>(Scaled<'a, T>, Products<'a, T>);
 
 impl<T: Real> Terms<T> for ScaledProducts<'_, T> {
     #[inline(always)]
-    fn load<I: Isa>(&self, k: usize) -> V<T, I> {
-        self.0.load::<I>(k) * self.1.x_hat::<I>(k)
-    }
-    #[inline(always)]
     fn load_partial<I: Isa>(&self, k: usize, n: usize) -> V<T, I> {
-        self.0.load_partial::<I>(k, n) * self.1.x_hat_partial::<I>(k, n)
+        self.0.load_partial::<I>(k, n) * self.1.x_hat::<I>(k, n)
     }
 }
 
@@ -163,7 +155,7 @@ impl<T: Real> Task for Backward<'_, T> {
             let r = V::<T, I>::splat(r);
             let mut k = 0;
             while k + lanes <= n {
-                let (dx_hat, x_hat) = (products.0.load::<I>(k), products.1.x_hat::<I>(k)); // (B3)
+                let (dx_hat, x_hat) = (products.0.load::<I>(k), products.1.x_hat::<I>(k, lanes)); // (B3)
                 (r * (dx_hat - mean - x_hat * slope)).store(&mut dx[k..]); // (B4)
                 if !self.dweight.is_empty() {
                     let (dy, dweight) = (V::<T, I>::load(&dy[k..]), &mut self.dweight[k..]);
@@ -174,7 +166,7 @@ impl<T: Real> Task for Backward<'_, T> {
             }
             if k < n {
                 let rest = n - k;
-                let (dx_hat, x_hat) = (products.0.load_partial::<I>(k, rest), products.1.x_hat_partial::<I>(k, rest));
+                let (dx_hat, x_hat) = (products.0.load_partial::<I>(k, rest), products.1.x_hat::<I>(k, rest));
                 (r * (dx_hat - mean - x_hat * slope)).store_partial(&mut dx[k..], rest);
                 if !self.dweight.is_empty() {
                     let (dy, dweight) = (V::<T, I>::load_partial(&dy[k..], rest), &mut self.dweight[k..]);

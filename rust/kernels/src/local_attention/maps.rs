@@ -70,7 +70,7 @@ impl<T: Real> Channel<'_, T> {
     /// Row `r`, if there is one, will soon be read from pixel `x` on.
     #[inline(always)]
     pub fn soon(&self, r: usize, x: usize) {
-        lanes::prefetch(self.x.get(r * self.line + x * self.step..).unwrap_or_default());
+        lanes::prefetch(self.x, r * self.line + x * self.step);
     }
 }
 

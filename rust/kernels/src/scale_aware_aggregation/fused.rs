@@ -146,15 +146,6 @@ struct Squares<'a, T> {
 
 impl<T: Real> Terms<T> for Squares<'_, T> {
     #[inline(always)]
-    fn load<I: Isa>(&self, k: usize) -> V<T, I> {
-        let mut z = V::<T, I>::zero();
-        for (t, &w) in self.weight.iter().enumerate() {
-            let x = V::<T, I>::load(&self.x[t * self.step + k..]) - V::<T, I>::splat(self.shift[t * self.groups]);
-            z = V::<T, I>::splat(w).mul_add(x, z);
-        }
-        z * z
-    }
-    #[inline(always)]
     fn load_partial<I: Isa>(&self, k: usize, n: usize) -> V<T, I> {
         let mut z = V::<T, I>::zero();
         for (t, &w) in self.weight.iter().enumerate() {

@@ -1,0 +1,49 @@
+//! y[k] = the k-th term, vector by vector: the last step of every kernel that goes through an array once.
+
+use crate::lanes::{Isa, Task, V, Vector};
+use crate::real::Real;
+use crate::sums::Terms;
+
+/// Writes the terms 0..y.len().
+pub struct Fill<'a, T, S> {
+    pub terms: S,
+    pub y: &'a mut [T],
+}
+
+impl<T: Real, S: Terms<T>> Task for Fill<'_, T, S> {
+    type Out = ();
+    #[inline(always)]
+    fn run<I: Isa>(self) {
+        let (n, lanes) = (self.y.len(), V::<T, I>::LANES);
+        let mut k = 0;
+        while k + lanes <= n {
+            self.terms.load::<I>(k).store(&mut self.y[k..]);
+            k += lanes;
+        }
+        self.terms.load_partial::<I>(k, n - k).store_partial(&mut self.y[k..], n - k);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{each_exec, random, unwritten};
+
+    fn check<T: Real>() {
+        for n in (0..70).chain([1000]) {
+            let x = random::<T>(n, 1);
+            each_exec(|exec| {
+                let mut y = unwritten::<T>(n + 1);
+                exec.run(Fill { terms: &x[..], y: &mut y[..n] });
+                assert_eq!(y[..n], x, "{n} {:?}", exec.level());
+                assert!(y[n].is_nan());
+            });
+        }
+    }
+
+    #[test]
+    fn every_term_and_no_more() {
+        check::<f32>();
+        check::<f64>();
+    }
+}
