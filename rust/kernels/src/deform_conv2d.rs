@@ -11,7 +11,8 @@
 //!              (C9) kink is "right" or "zero_outside"
 //!
 //! Inside, channels come last: the four pixels of a point are four rows of memory, and a column of the product is one too. Columns exist
-//! for some pixels at a time. The cell of a point is found once for all channels of an offset group that a task handles.
+//! for some pixels at a time. The cell of a point is found once for all channels of an offset group that a task handles. Maps have a
+//! frame of zeros, and a last row of zeros for points that read nothing: no pixel of a cell needs a test.
 
 mod forward;
 mod input_gradient;
@@ -55,6 +56,8 @@ pub struct Settings<'a> {
 pub struct Dims {
     conv: conv2d::Dims,
     offset_groups: usize,
+    /// Channels of an offset group.
+    together: usize,
     /// Gradients of the point are zero where a coordinate is −1 or less.
     zero_outside: bool,
 }
@@ -82,8 +85,9 @@ impl Dims {
             format!("(C9) kink: \"right\" or \"zero_outside\" expected, got {kink:?}")
         })?;
         product(offset)?;
-        product(&[conv.images, product(&[conv.size.0, conv.size.1])? + 1, conv.inputs])?;
-        Ok(Dims { conv, offset_groups, zero_outside: kink == "zero_outside" })
+        product(&[conv.images, conv.size.0 + 3, conv.size.1 + 2, conv.inputs])?;
+        let together = conv.inputs / offset_groups;
+        Ok(Dims { conv, offset_groups, together, zero_outside: kink == "zero_outside" })
     }
 
     /// Shape of y.
@@ -91,23 +95,33 @@ impl Dims {
         self.conv.output()
     }
 
+    #[inline]
     fn plane(&self) -> usize {
         self.conv.size.0 * self.conv.size.1
     }
 
+    /// Pixels from a row of a framed map to the next.
+    #[inline]
+    fn framed_row(&self) -> usize {
+        self.conv.size.1 + 2
+    }
+
+    /// Pixels of a framed map: H + 2 rows and one for points that read nothing.
+    #[inline]
+    fn framed(&self) -> usize {
+        (self.conv.size.0 + 3) * self.framed_row()
+    }
+
     /// Pixels of y.
+    #[inline]
     fn pixels(&self) -> usize {
         self.conv.out_size.0 * self.conv.out_size.1
     }
 
     /// Channels and outputs of a group.
+    #[inline]
     fn per_group(&self) -> Pair {
         (self.conv.inputs / self.conv.groups, self.conv.outputs / self.conv.groups)
-    }
-
-    /// Channels of an offset group.
-    fn together(&self) -> usize {
-        self.conv.inputs / self.offset_groups
     }
 
     fn check<T>(&self, arrays: &Arguments<&[T]>, y: &[T]) -> Result<(), Error> {
@@ -121,22 +135,25 @@ impl Dims {
     }
 }
 
-/// x with its channels last, (N, H·W + 1, C): the last row of every image is zero and stands for all that is outside.
+/// x with its channels last and framed, (N, H + 3, W + 2, C).
 fn channels_last<T: Real>(x: &[T], d: &Dims, exec: &Exec) -> Result<Buffer<T>, Error> {
     const PIXELS: usize = 512;
-    let (plane, channels) = (d.plane(), d.conv.inputs);
-    let mut y = zeros(d.conv.images * (plane + 1) * channels)?;
+    let (plane, channels, (height, width)) = (d.plane(), d.conv.inputs, d.conv.size);
+    let mut y = zeros(d.conv.images * d.framed() * channels)?;
     if x.is_empty() {
         return Ok(y);
     }
-    let tasks = y.chunks_exact_mut((plane + 1) * channels).zip(x.chunks_exact(plane * channels));
+    let (row, each) = (d.framed_row() * channels, (PIXELS / width).max(1));
+    let tasks = y.chunks_exact_mut(d.framed() * channels).zip(x.chunks_exact(plane * channels));
     let tasks = tasks.flat_map(|(y, x)| {
-        y[..plane * channels].chunks_mut(PIXELS * channels).enumerate().map(move |(at, y)| (at, y, x))
+        let rows = y[row..][..height * row].chunks_mut(each * row);
+        rows.enumerate().map(move |(at, y)| (at * each, y, x))
     });
-    exec.for_each(x.len(), tasks, |(at, y, x)| {
-        let columns = y.len() / channels;
-        let x = &x[at * PIXELS..];
-        exec.run(Transpose { x, x_pitch: plane, rows: channels, columns, y, y_pitch: channels });
+    exec.for_each(x.len(), tasks, |(first, y, x)| {
+        for (i, y) in y.chunks_exact_mut(row).enumerate() {
+            let (x, y) = (&x[(first + i) * width..], &mut y[channels..]);
+            exec.run(Transpose { x, x_pitch: plane, rows: channels, columns: width, y, y_pitch: channels });
+        }
     })?;
     Ok(y)
 }

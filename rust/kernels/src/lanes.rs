@@ -70,6 +70,8 @@ pub trait Vector:
     fn at_least(bound: Self, x: Self) -> Self;
     /// The smaller of two numbers, the argument wherever it is NaN. For clamping.
     fn at_most(bound: Self, x: Self) -> Self;
+    /// The largest whole number that is not above; NaN stays NaN, ±∞ stays ±∞.
+    fn floor(self) -> Self;
     /// `then` in the lanes where a <= b; `otherwise` in the others, and where either is NaN.
     fn if_le(a: Self, b: Self, then: Self, otherwise: Self) -> Self;
     /// self·2ⁿ for integral n with |n| < 2·bias, rounded once. NaN stays NaN.

@@ -39,6 +39,7 @@ pub trait Real:
     fn ln(self) -> Self;
     fn sqrt(self) -> Self;
     fn is_nan(self) -> bool;
+    fn floor(self) -> Self;
 
     /// 2ⁿ for an integer n inside the exponent range of normal numbers; any number for others.
     fn pow2(n: i32) -> Self;
@@ -95,6 +96,10 @@ macro_rules! real {
             #[inline(always)]
             fn is_nan(self) -> bool {
                 self.is_nan()
+            }
+            #[inline(always)]
+            fn floor(self) -> Self {
+                self.floor()
             }
             #[inline(always)]
             fn pow2(n: i32) -> Self {

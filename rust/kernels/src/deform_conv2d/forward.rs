@@ -15,13 +15,12 @@ use crate::real::Real;
 const MOST_PIXELS: usize = 224;
 
 /// Elements of a task's columns and sums: they stay in the second cache.
-const MOST_HELD: usize = 1 << 17;
+const MOST_HELD: usize = 3 << 16;
 
-/// Terms of the sum (F4) that are added in one chain, and where their packed weights begin.
+/// Terms of the sum (F4) that are added in one chain.
 struct Terms {
     block: Block,
     taps: Range<usize>,
-    start: usize,
 }
 
 impl Terms {
@@ -32,48 +31,39 @@ impl Terms {
 
 /// All terms of all groups; they follow from the weight's shape alone.
 fn terms(d: &Dims) -> Result<Vec<Terms>, Error> {
-    let (inputs, outputs) = d.per_group();
-    let taps_each = (DEPTH / inputs.max(1)).clamp(1, d.conv.taps());
-    let count = d.conv.taps().div_ceil(taps_each) * inputs.div_ceil(DEPTH) * d.conv.groups;
-    let (mut list, mut start) = (reserved(count)?, 0);
+    let (inputs, taps) = (d.per_group().0, d.conv.taps());
+    let parts = taps.div_ceil((DEPTH / inputs.max(1)).max(1));
+    let mut list = reserved(product(&[parts, inputs.div_ceil(DEPTH), d.conv.groups])?)?;
     for group in 0..d.conv.groups {
-        for taps in pieces(0..d.conv.taps(), taps_each) {
-            for block in blocks(group, DEPTH, d) {
-                let terms = Terms { block, taps: taps.clone(), start };
-                start += terms.depth() * outputs.div_ceil(PANEL) * PANEL;
-                list.push(terms);
-            }
+        for taps in even(taps, parts) {
+            list.extend(blocks(group, DEPTH, d).map(|block| Terms { block, taps: taps.clone() }));
         }
     }
     Ok(list)
 }
 
-/// The weight as panels of outputs: for every block of terms, panel by panel, row by row.
-fn packed<T: Real>(weight: &[T], terms: &[Terms], d: &Dims, exec: &Exec) -> Result<Buffer<T>, Error> {
+/// The weight as panels of outputs, (groups, panels, taps, inputs, [`PANEL`]).
+fn packed<T: Real>(weight: &[T], d: &Dims, exec: &Exec) -> Result<Buffer<T>, Error> {
+    /// Terms that are transposed at once.
+    const MOST: usize = 128;
     let ((inputs, outputs), taps) = (d.per_group(), d.conv.taps());
-    let len = product(&[d.conv.groups, inputs, taps, outputs.div_ceil(PANEL) * PANEL])?;
+    let (panels, depth) = (outputs.div_ceil(PANEL), inputs * taps);
+    let len = product(&[d.conv.groups, panels, depth, PANEL])?;
     let mut y = zeros(len + PANEL)?;
-    let mut parts = reserved(terms.len())?;
-    let mut rest = &mut y[..len];
-    for terms in terms {
-        let (part, after) = rest.split_at_mut(terms.depth() * outputs.div_ceil(PANEL) * PANEL);
-        parts.push((terms, part));
-        rest = after;
+    if len == 0 {
+        return Ok(y);
     }
-    exec.for_each(4 * weight.len(), parts.into_iter(), |(terms, part)| {
-        let (depth, width) = (terms.depth(), terms.block.channels.len());
-        if depth == 0 {
-            return;
-        }
-        for (panel, part) in part.chunks_exact_mut(depth * PANEL).enumerate() {
-            for o in panel * PANEL..outputs.min((panel + 1) * PANEL) {
-                let from = &weight[(terms.block.group * outputs + o) * inputs * taps..][..inputs * taps];
-                for (at, tap) in terms.taps.clone().enumerate() {
-                    for (k, c) in terms.block.channels.clone().enumerate() {
-                        let c = c - terms.block.group * inputs;
-                        part[(at * width + k) * PANEL + o % PANEL] = from[c * taps + tap];
-                    }
-                }
+    let space = || zeros(MOST * PANEL);
+    exec.for_each_with(weight.len(), y[..len].chunks_exact_mut(depth * PANEL).enumerate(), space, |space, (at, y)| {
+        let (group, first) = (at / panels, at % panels * PANEL);
+        let rows = PANEL.min(outputs - first);
+        let weight = &weight[(group * outputs + first) * depth..];
+        for terms in pieces(0..depth, MOST) {
+            let (x, columns) = (&weight[terms.start..], terms.len());
+            exec.run(Transpose { x, x_pitch: depth, rows, columns, y: space, y_pitch: PANEL });
+            for (term, row) in terms.zip(space.chunks_exact(PANEL)) {
+                let (c, tap) = (term / taps, term % taps);
+                y[(tap * inputs + c) * PANEL..][..PANEL].copy_from_slice(row);
             }
         }
     })?;
@@ -93,11 +83,11 @@ pub fn forward<T: Real>(arrays: &Arguments<&[T]>, y: &mut [T], d: &Dims, exec: &
     let (outputs, pixels) = (d.per_group().1, d.pixels());
     let x_last = channels_last(arrays.x, d, exec)?;
     let terms = terms(d)?;
-    let weight = packed(arrays.weight, &terms, d, exec)?;
+    let weight = packed(arrays.weight, d, exec)?;
     let total = d.conv.images * pixels;
     let tile = tile_rows(exec);
     let each =
-        (MOST_HELD / (PITCH + outputs)).clamp(tile, MOST_PIXELS).min(total.div_ceil(4 * exec.threads()).max(tile));
+        (MOST_HELD / (PITCH + outputs)).clamp(tile, MOST_PIXELS).min(total.div_ceil(2 * exec.threads()).max(tile));
     let each = each.next_multiple_of(tile);
     let space = || {
         let sums = product(&[each, outputs])?;
@@ -109,7 +99,9 @@ pub fn forward<T: Real>(arrays: &Arguments<&[T]>, y: &mut [T], d: &Dims, exec: &
         let columns = share.columns();
         let count = columns.len();
         for group in 0..d.conv.groups {
-            space.sums[..count * outputs].fill(T::ZERO);
+            if terms.is_empty() {
+                space.sums[..count * outputs].fill(T::ZERO);
+            }
             let mut add = false;
             for terms in terms.iter().filter(|terms| terms.block.group == group) {
                 exec.run(Sample {
@@ -120,9 +112,10 @@ pub fn forward<T: Real>(arrays: &Arguments<&[T]>, y: &mut [T], d: &Dims, exec: &
                     channels: terms.block.channels.clone(),
                     to: &mut space.columns,
                     pitch: PITCH,
+                    jump: terms.block.channels.len(),
                     d,
                 });
-                multiply(space, terms, &weight, count, outputs, add, exec);
+                multiply(space, terms, &weight, count, add, d, exec);
                 add = true;
             }
             let (x, turned) = (&space.sums, &mut space.turned);
@@ -153,24 +146,27 @@ fn multiply<T: Real>(
     terms: &Terms,
     weight: &[T],
     count: usize,
-    outputs: usize,
     add: bool,
+    d: &Dims,
     exec: &Exec,
 ) {
-    /// Panels of one call.
-    const MOST: usize = 16;
-    let depth = terms.depth();
+    /// Panels of one call: all tiles take them from the second cache.
+    const MOST: usize = 4;
+    let ((inputs, outputs), Block { group, channels }) = (d.per_group(), &terms.block);
+    let (run, panel) = (channels.len(), d.conv.taps() * inputs * PANEL);
+    let start = group * outputs.div_ceil(PANEL) * panel;
+    let start = start + (terms.taps.start * inputs + channels.start - group * inputs) * PANEL;
     let (rows, _) = space.columns.as_chunks::<PITCH>();
     let mut sums = Share::new(&mut space.sums[..count * outputs], 1, count, outputs);
     for first in (0..outputs.div_ceil(PANEL)).step_by(MOST) {
-        let starts: [usize; MOST] = std::array::from_fn(|i| terms.start + (first + i) * depth * PANEL);
+        let starts: [usize; MOST] = std::array::from_fn(|i| start + (first + i) * panel);
         let columns = first * PANEL..outputs.min((first + MOST) * PANEL);
         let starts = &starts[..columns.len().div_ceil(PANEL)];
         for tile in even(count, count.div_ceil(tile_rows(exec))) {
             exec.run(Tiles {
                 a: &rows[tile.clone()],
-                depth,
-                b: Panels { data: weight, starts, pitch: PANEL, run: depth, jump: 0 },
+                depth: terms.depth(),
+                b: Panels { data: weight, starts, pitch: PANEL, run, jump: inputs * PANEL },
                 c: &mut sums,
                 row: tile.start,
                 columns: columns.clone(),

@@ -4,12 +4,12 @@
 
 use std::ops::Range;
 
-use super::sample::{Pixel, Place, Tap, members, offset_groups, place, rows};
+use super::sample::{Cell, Cells, RUN, Run, TAPS, members, offset_groups};
 use super::{Arguments, Block, Dims};
 use crate::error::Error;
 use crate::exec::{Buffer, Exec, zeros};
 use crate::gemm::{DEPTH, PANEL, PITCH, Panels, Share, Tiles, Transpose, even, pieces, tile_rows};
-use crate::lanes::{Isa, Task, V, Vector};
+use crate::lanes::{Isa, Task, V, Vector, add_assign};
 use crate::pieces::reserved;
 use crate::planes::product;
 use crate::real::Real;
@@ -17,8 +17,10 @@ use crate::real::Real;
 /// Most tasks of an image. How many there are follows from the channels alone: neither threads nor other images change a sum.
 const MOST_TASKS: usize = 4;
 
-/// Channels handled at once.
+/// Channels handled at once: fewer where the weight is large, so that their share of it stays in the second cache.
 const MOST_CHANNELS: usize = 64;
+const LEAST_CHANNELS: usize = 32;
+const MOST_WEIGHT: usize = 1 << 17;
 
 /// Elements of dcol held at once.
 const MOST_HELD: usize = 1 << 16;
@@ -26,7 +28,7 @@ const MOST_HELD: usize = 1 << 16;
 /// Gradients of one point: of mask, dy and dx.
 const KINDS: usize = 3;
 
-/// Channels handled at once: where their weights begin, and how far apart the rows of one output are.
+/// Channels handled at once: where their weights begin, and how far apart the rows of dcol are.
 struct Part {
     block: Block,
     start: usize,
@@ -53,14 +55,15 @@ fn tasks(d: &Dims) -> Result<Vec<Range<usize>>, Error> {
 /// What a task handles one after the other.
 fn parts(tasks: &[Range<usize>], d: &Dims) -> Result<Vec<Vec<Part>>, Error> {
     let (inputs, outputs) = d.per_group();
+    let most = (MOST_WEIGHT / (outputs * d.conv.taps()).max(1)).clamp(LEAST_CHANNELS, MOST_CHANNELS);
     let (mut list, mut start) = (reserved(tasks.len())?, 0);
     for channels in tasks {
         let count = channels.len().div_ceil(inputs.max(1)) + 1;
-        let mut own = reserved(count.saturating_mul(inputs.div_ceil(MOST_CHANNELS) + 1))?;
+        let mut own = reserved(count.saturating_mul(inputs.div_ceil(most) + 1))?;
         let groups = if channels.is_empty() { 0..0 } else { channels.start / inputs..channels.end.div_ceil(inputs) };
         for group in groups {
             let of_group = channels.start.max(group * inputs)..channels.end.min((group + 1) * inputs);
-            for part in even(of_group.len(), of_group.len().div_ceil(MOST_CHANNELS)) {
+            for part in even(of_group.len(), of_group.len().div_ceil(most)) {
                 let channels = of_group.start + part.start..of_group.start + part.end;
                 let pitch = (d.conv.taps() * channels.len()).next_multiple_of(PANEL);
                 own.push(Part { block: Block { group, channels }, start, pitch });
@@ -72,7 +75,7 @@ fn parts(tasks: &[Range<usize>], d: &Dims) -> Result<Vec<Vec<Part>>, Error> {
     Ok(list)
 }
 
-/// The weight of every part as (outputs, taps, channels), rows `pitch` apart.
+/// The weight of every part as panels of (taps, channels), with a row for every output.
 fn packed<T: Real>(weight: &[T], parts: &[Vec<Part>], d: &Dims, exec: &Exec) -> Result<Buffer<T>, Error> {
     let ((inputs, outputs), taps) = (d.per_group(), d.conv.taps());
     let all = || parts.iter().flatten();
@@ -84,19 +87,23 @@ fn packed<T: Real>(weight: &[T], parts: &[Vec<Part>], d: &Dims, exec: &Exec) -> 
         split.push((part, own));
         rest = after;
     }
-    exec.for_each(4 * weight.len(), split.into_iter(), |(part, own)| {
-        let Part { block, pitch, .. } = part;
-        let width = block.channels.len();
-        for (o, to) in own.chunks_exact_mut(*pitch).enumerate() {
-            let from = &weight[(block.group * outputs + o) * inputs * taps..][..inputs * taps];
-            for (k, c) in block.channels.clone().enumerate() {
-                let from = &from[(c - block.group * inputs) * taps..][..taps];
-                for (tap, &w) in from.iter().enumerate() {
-                    to[tap * width + k] = w;
+    let widest = all().map(|part| part.pitch).max().unwrap_or(0);
+    exec.for_each_with(
+        weight.len(),
+        split.into_iter(),
+        || zeros(widest),
+        |row, (part, own)| {
+            let Part { block, pitch, .. } = part;
+            let (rows, columns) = (block.channels.len(), taps);
+            for o in 0..outputs {
+                let x = &weight[((block.group * outputs + o) * inputs + block.channels.start % inputs) * taps..];
+                exec.run(Transpose { x, x_pitch: taps, rows, columns, y: row, y_pitch: rows });
+                for (panel, row) in row[..*pitch].chunks_exact(PANEL).enumerate() {
+                    own[(panel * outputs + o) * PANEL..][..PANEL].copy_from_slice(row);
                 }
             }
-        }
-    })?;
+        },
+    )?;
     Ok(y)
 }
 
@@ -118,7 +125,7 @@ pub fn input_gradient<T: Real>(
     d: &Dims,
     exec: &Exec,
 ) -> Result<(), Error> {
-    let (plane, pixels, taps) = (d.plane(), d.pixels(), d.conv.taps());
+    let (pixels, taps) = (d.pixels(), d.conv.taps());
     let points = product(&[d.offset_groups, taps, pixels])?;
     if d.conv.inputs == 0 || d.conv.images == 0 {
         doffset.fill(T::ZERO);
@@ -130,91 +137,145 @@ pub fn input_gradient<T: Real>(
     let weight = packed(arrays.weight, &parts, d, exec)?;
     let widest = parts.iter().flatten().map(|part| part.pitch).max().unwrap_or(0);
     let most = parts.iter().flatten().map(|part| part.block.channels.len()).max().unwrap_or(0);
+    let images_each = (d.conv.images * owned.len() / (4 * exec.threads())).clamp(1, d.conv.images);
     let tile = tile_rows(exec);
-    let each = (MOST_HELD / widest.max(1)).clamp(tile, 16 * tile).min(pixels.next_multiple_of(tile)) / tile * tile;
-    let lengths = [product(&[each, PITCH])?, product(&[each, widest])?, product(&[plane + 1, most])?];
+    let each = (MOST_HELD / widest.max(1)).clamp(tile, 16 * tile).min((images_each * pixels).next_multiple_of(tile))
+        / tile
+        * tile;
+    // Pieces begin with an image: how pixels follow one another in a piece decides the order of sums.
+    let at_once = (each / pixels).max(1);
+    let lengths = [product(&[each, PITCH])?, product(&[each, widest])?, product(&[d.framed(), most])?];
     let space = || Ok(Space { upstream: zeros(lengths[0])?, dcol: zeros(lengths[1])?, dx_last: zeros(lengths[2])? });
     let mut sums = zeros::<T>(product(&[d.conv.images, owned.len(), KINDS, points])?)?;
-    let mut list = reserved(d.conv.images * owned.len())?;
-    {
-        let mut sums = sums.chunks_exact_mut(KINDS * points);
-        let mut rest = dx;
-        for image in 0..d.conv.images {
-            for (own, parts) in owned.iter().zip(&parts) {
-                let (dx, after) = rest.split_at_mut(own.len() * plane);
-                rest = after;
-                list.extend(sums.next().map(|sums| (image, own.start, parts, dx, sums)));
-            }
-        }
-    }
     let cost = (d.conv.images * pixels * d.conv.inputs * taps).saturating_mul(d.per_group().1 + 20) / 20;
-    exec.for_each_with(cost, list.into_iter(), space, |space, (image, first, parts, dx, sums)| {
-        for part in parts {
+    let list = shares(dx, &mut sums, &owned, images_each, d)?;
+    exec.for_each_with(cost, list.into_iter(), space, |space, (at, mut images)| {
+        for part in &parts[at] {
             let channels = &part.block.channels;
-            let len = (plane + 1) * channels.len();
-            space.dx_last[..len].fill(T::ZERO);
-            for own in pieces(0..pixels, each) {
-                multiply(space, dy, &weight, part, image, own.clone(), d, exec); // (B3)
-                exec.run(Spread {
-                    x_last,
-                    arrays,
-                    dcol: &space.dcol,
-                    pitch: part.pitch,
-                    pixels: image * pixels + own.start..image * pixels + own.end,
-                    channels: channels.clone(),
-                    dx_last: &mut space.dx_last,
-                    sums: &mut *sums,
-                    d,
-                });
+            for images in images.chunks_mut(at_once) {
+                for own in pieces(0..images.len() * pixels, each) {
+                    multiply(space, dy, &weight, part, images[0].image, own.clone(), d, exec); // (B3)
+                    for (k, inside) in segments(&own, pixels) {
+                        let Owned { image, dx, sums } = &mut images[k];
+                        if inside.start == 0 {
+                            space.dx_last[..d.framed() * channels.len()].fill(T::ZERO);
+                        }
+                        exec.run(Spread {
+                            x_last,
+                            arrays,
+                            dcol: &space.dcol[(k * pixels + inside.start - own.start) * part.pitch..],
+                            pitch: part.pitch,
+                            pixels: *image * pixels + inside.start..*image * pixels + inside.end,
+                            channels: channels.clone(),
+                            dx_last: &mut space.dx_last,
+                            sums,
+                            d,
+                        });
+                        if inside.end == pixels {
+                            let dx = &mut dx[(channels.start - owned[at].start) * d.plane()..];
+                            unframe(&space.dx_last, channels.len(), dx, d, exec);
+                        }
+                    }
+                }
             }
-            let (x, y) = (&space.dx_last, &mut dx[(channels.start - first) * plane..][..channels.len() * plane]);
-            let (rows, columns) = (plane, channels.len());
-            exec.run(Transpose { x, x_pitch: columns, rows, columns, y, y_pitch: plane });
         }
     })?;
     gather(&sums, owned.len(), points, doffset, dmask, d, exec)
 }
 
-/// dcol = weightᵀ·dy for the pixels `own` of an image.                                                                              (B3)
+/// What a task owns of an image.
+struct Owned<'a, T> {
+    image: usize,
+    dx: &'a mut [T],
+    sums: &'a mut [T],
+}
+
+/// A task's place in `owned`, and its images.
+type Images<'a, T> = (usize, Vec<Owned<'a, T>>);
+
+/// A task for every `images_each` images and every entry of `owned`. `sums` is (images, owned, ...).
+fn shares<'a, T>(
+    dx: &'a mut [T],
+    sums: &'a mut [T],
+    owned: &[Range<usize>],
+    images_each: usize,
+    d: &Dims,
+) -> Result<Vec<Images<'a, T>>, Error> {
+    let mut list = reserved(d.conv.images.div_ceil(images_each) * owned.len())?;
+    let sums_each = sums.len() / (d.conv.images * owned.len());
+    let (mut dx_rest, mut sums_rest) = (dx, sums);
+    for images in pieces(0..d.conv.images, images_each) {
+        let first = list.len();
+        for at in 0..owned.len() {
+            list.push((at, reserved(images.len())?));
+        }
+        for image in images {
+            for (own, (_, list)) in owned.iter().zip(&mut list[first..]) {
+                let (dx, sums);
+                (dx, dx_rest) = dx_rest.split_at_mut(own.len() * d.plane());
+                (sums, sums_rest) = sums_rest.split_at_mut(sums_each);
+                list.push(Owned { image, dx, sums });
+            }
+        }
+    }
+    Ok(list)
+}
+
+/// The images that `own` reaches into, with their pixels; `own` counts from the first pixel of the first image.
+fn segments(own: &Range<usize>, pixels: usize) -> impl Iterator<Item = (usize, Range<usize>)> + use<> {
+    let own = own.clone();
+    (own.start / pixels..own.end.div_ceil(pixels))
+        .map(move |k| (k, own.start.max(k * pixels) - k * pixels..own.end.min((k + 1) * pixels) - k * pixels))
+}
+
+/// dx (channels, H, W) from a framed map with its channels last.
+fn unframe<T: Real>(dx_last: &[T], channels: usize, dx: &mut [T], d: &Dims, exec: &Exec) {
+    let (height, width) = d.conv.size;
+    for i in 0..height {
+        let (x, y) = (&dx_last[((i + 1) * d.framed_row() + 1) * channels..], &mut dx[i * width..]);
+        exec.run(Transpose { x, x_pitch: channels, rows: width, columns: channels, y, y_pitch: d.plane() });
+    }
+}
+
+/// dcol = weightᵀ·dy for the pixels `own`, counted from the first pixel of image `first`.                                            (B3)
 #[allow(clippy::too_many_arguments)]
 fn multiply<T: Real>(
     space: &mut Space<T>,
     dy: &[T],
     weight: &[T],
     part: &Part,
-    image: usize,
+    first: usize,
     own: Range<usize>,
     d: &Dims,
     exec: &Exec,
 ) {
-    /// Panels of one call.
-    const MOST: usize = 16;
+    /// Panels of one call: all tiles take them from the second cache.
+    const MOST: usize = 4;
     let (outputs, pixels, count) = (d.per_group().1, d.pixels(), own.len());
-    let mut dcol = Share::new(&mut space.dcol[..count * part.pitch], 1, count, part.pitch);
     if outputs == 0 {
         space.dcol[..count * part.pitch].fill(T::ZERO);
         return;
     }
+    let mut dcol = Share::new(&mut space.dcol[..count * part.pitch], 1, count, part.pitch);
     for terms in pieces(0..outputs, DEPTH) {
-        let dy = &dy[(image * d.conv.outputs + part.block.group * outputs + terms.start) * pixels + own.start..];
-        let (upstream, depth) = (&mut space.upstream, terms.len());
-        exec.run(Transpose { x: dy, x_pitch: pixels, rows: depth, columns: count, y: upstream, y_pitch: PITCH });
+        let depth = terms.len();
+        for (k, inside) in segments(&own, pixels) {
+            let output = (first + k) * d.conv.outputs + part.block.group * outputs + terms.start;
+            let y = &mut space.upstream[(k * pixels + inside.start - own.start) * PITCH..];
+            let (x, columns) = (&dy[output * pixels + inside.start..], inside.len());
+            exec.run(Transpose { x, x_pitch: pixels, rows: depth, columns, y, y_pitch: PITCH });
+        }
         let (rows, _) = space.upstream.as_chunks::<PITCH>();
-        let start = part.start + terms.start * part.pitch;
+        let start = part.start + terms.start * PANEL;
         for first in (0..part.pitch / PANEL).step_by(MOST) {
-            let starts: [usize; MOST] = std::array::from_fn(|i| start + (first + i) * PANEL);
+            let starts: [usize; MOST] = std::array::from_fn(|i| start + (first + i) * outputs * PANEL);
             let columns = first * PANEL..part.pitch.min((first + MOST) * PANEL);
+            let starts = &starts[..columns.len() / PANEL];
             for tile in even(count, count.div_ceil(tile_rows(exec))) {
                 exec.run(Tiles {
                     a: &rows[tile.clone()],
                     depth,
-                    b: Panels {
-                        data: weight,
-                        starts: &starts[..columns.len() / PANEL],
-                        pitch: part.pitch,
-                        run: depth,
-                        jump: 0,
-                    },
+                    b: Panels { data: weight, starts, pitch: PANEL, run: depth, jump: 0 },
                     c: &mut dcol,
                     row: tile.start,
                     columns: columns.clone(),
@@ -235,7 +296,7 @@ struct Spread<'a, T> {
     /// Counted through all images, all of one image.
     pixels: Range<usize>,
     channels: Range<usize>,
-    /// (H·W + 1, channels): the last row gets what falls outside.
+    /// Framed, (H + 3, W + 2, channels).
     dx_last: &'a mut [T],
     /// (mask, dy, dx; points of the image)
     sums: &'a mut [T],
@@ -246,72 +307,102 @@ impl<T: Real> Task for Spread<'_, T> {
     type Out = ();
     #[inline(always)]
     fn run<I: Isa>(self) {
-        let (d, width) = (self.d, self.channels.len());
-        let (inputs, image_len) = (d.conv.inputs, (d.plane() + 1) * d.conv.inputs);
+        let (d, inputs, width) = (self.d, self.d.conv.inputs, self.channels.len());
+        let image_len = d.framed() * inputs;
         let groups = offset_groups(&self.channels, d);
-        let image = self.pixels.start / d.pixels();
-        let x = &self.x_last[image * image_len..][..image_len];
         let points = d.offset_groups * d.conv.taps() * d.pixels();
-        let mut pixel = Pixel::new(self.pixels.start, d);
-        for row in 0..self.pixels.len() {
-            let dcol = &self.dcol[row * self.pitch..][..self.pitch];
-            let mut at = Tap::new(0, d);
-            for tap in 0..d.conv.taps() {
-                for group in groups.clone() {
-                    let own = members(&self.channels, group, d);
-                    let first = own.start - self.channels.start;
-                    let Place { point, index, outside } = place(self.arrays.offset, pixel, at, group, d);
-                    let mask = self.arrays.mask.map(|mask| mask[index]);
-                    let z = rows(x, &point, &own, inputs);
-                    let dcol = &dcol[tap * width + first..][..own.len()];
-                    let (m, w) = (V::<T, I>::splat(mask.unwrap_or(T::ONE)), point.weights());
-                    let w = [
-                        V::<T, I>::splat(w[0]),
-                        V::<T, I>::splat(w[1]),
-                        V::<T, I>::splat(w[2]),
-                        V::<T, I>::splat(w[3]),
-                    ];
-                    let (a, b) = (V::<T, I>::splat(point.a), V::<T, I>::splat(point.b));
-                    let to = point.at.map(|at| at * width + first);
-                    let mut sums = [V::<T, I>::zero(); KINDS];
-                    let (mut c, n) = (0, own.len());
-                    while c < n {
-                        let lanes = V::<T, I>::LANES.min(n - c);
-                        let g = V::<T, I>::load_partial(&dcol[c..], lanes);
-                        let z = [
-                            V::<T, I>::load_partial(&z[0][c..], lanes),
-                            V::<T, I>::load_partial(&z[1][c..], lanes),
-                            V::<T, I>::load_partial(&z[2][c..], lanes),
-                            V::<T, I>::load_partial(&z[3][c..], lanes),
-                        ];
-                        let one = V::<T, I>::splat(T::ONE);
-                        let s = w[3].mul_add(z[3], w[2].mul_add(z[2], w[1].mul_add(z[1], w[0] * z[0])));
-                        let ds = m * g; // (B4)
-                        let along = [
-                            g * s,
-                            ds * ((one - b) * (z[2] - z[0]) + b * (z[3] - z[1])),
-                            ds * ((one - a) * (z[1] - z[0]) + a * (z[3] - z[2])),
-                        ];
-                        for k in 0..KINDS {
-                            sums[k] = sums[k] + along[k].keep(lanes, V::<T, I>::zero());
-                        }
-                        for k in 0..4 {
-                            let to = &mut self.dx_last[to[k] + c..][..lanes];
-                            w[k].mul_add(ds, V::<T, I>::load_partial(to, lanes)).store_partial(to, lanes); // (B5)
-                        }
-                        c += lanes;
+        let (mut cells, mut sums) = ([Cells::NONE; TAPS], [[[T::ZERO; RUN]; KINDS]; TAPS]);
+        let mut pixels = self.pixels.clone();
+        while !pixels.is_empty() {
+            let run = Run::new(&pixels, d);
+            let x = &self.x_last[run.image * image_len..][..image_len];
+            let row = pixels.start - self.pixels.start;
+            for group in groups.clone() {
+                let own = members(&self.channels, group, d);
+                let (first, len) = (own.start - self.channels.start, own.len());
+                let mut taps = 0..d.conv.taps();
+                while !taps.is_empty() {
+                    let count = TAPS.min(taps.len());
+                    for (at, cells) in cells[..count].iter_mut().enumerate() {
+                        cells.find::<I>(self.arrays, &run, taps.start + at, group, d);
                     }
-                    if !(outside && d.zero_outside) {
-                        let own = index - image * points;
-                        for k in 0..KINDS {
-                            self.sums[k * points + own] += sums[k].reduce_sum();
+                    for k in 0..run.len {
+                        for (at, cells) in cells[..count].iter().enumerate() {
+                            let (cell, tap) = (cells.get(k), taps.start + at);
+                            let dcol = &self.dcol[(row + k) * self.pitch + tap * width + first..][..len];
+                            let z = cell.rows(x, inputs, own.start, len, d);
+                            let to = cell.rows_mut(self.dx_last, width, first, len, d);
+                            let each = spread::<T, I>(&cell, dcol, z, to);
+                            for kind in 0..KINDS {
+                                sums[at][kind][k] = if cell.outside && d.zero_outside { T::ZERO } else { each[kind] };
+                            }
                         }
                     }
+                    for (at, sums) in sums[..count].iter().enumerate() {
+                        let point = (group * d.conv.taps() + taps.start + at) * d.pixels() + run.inside;
+                        for (kind, sums) in sums.iter().enumerate() {
+                            add_assign::<T, I>(&sums[..run.len], &mut self.sums[kind * points + point..][..run.len]);
+                        }
+                    }
+                    taps.start += count;
                 }
-                at.next(d);
             }
-            pixel.next(d);
+            pixels.start += run.len;
         }
+    }
+}
+
+/// What dcol gives to a cell's pixels, and the gradients of its mask, dy and dx.
+#[inline(always)]
+fn spread<T: Real, I: Isa>(cell: &Cell<T>, dcol: &[T], z: [&[T]; 4], mut to: [&mut [T]; 4]) -> [T; KINDS] {
+    let (lanes, n, w) = (V::<T, I>::LANES, dcol.len(), cell.weights::<I>());
+    let m = V::<T, I>::splat(cell.mask);
+    let mut sums = [V::<T, I>::zero(); 5];
+    let mut c = 0;
+    while c + lanes <= n {
+        step::<T, I>(w, m, dcol, z, &mut to, &mut sums, c, lanes);
+        c += lanes;
+    }
+    if c < n {
+        step::<T, I>(w, m, dcol, z, &mut to, &mut sums, c, n - c);
+    }
+    let (a, b, one) = (V::<T, I>::splat(cell.a), V::<T, I>::splat(cell.b), V::<T, I>::splat(T::ONE));
+    [
+        sums[0].reduce_sum(),
+        cell.mask * ((one - b) * sums[1] + b * sums[2]).reduce_sum(),
+        cell.mask * ((one - a) * sums[3] + a * sums[4]).reduce_sum(),
+    ]
+}
+
+/// `n` channels from `c` on: dx, and the sums of dcol times S, Z_10 − Z_00, Z_11 − Z_01, Z_01 − Z_00 and Z_11 − Z_10.
+#[inline(always)]
+#[allow(clippy::too_many_arguments)]
+fn step<T: Real, I: Isa>(
+    w: [V<T, I>; 4],
+    m: V<T, I>,
+    dcol: &[T],
+    z: [&[T]; 4],
+    to: &mut [&mut [T]; 4],
+    sums: &mut [V<T, I>; 5],
+    c: usize,
+    n: usize,
+) {
+    let g = V::<T, I>::load_partial(&dcol[c..], n);
+    let z = [
+        V::<T, I>::load_partial(&z[0][c..], n),
+        V::<T, I>::load_partial(&z[1][c..], n),
+        V::<T, I>::load_partial(&z[2][c..], n),
+        V::<T, I>::load_partial(&z[3][c..], n),
+    ];
+    let s = w[3].mul_add(z[3], w[2].mul_add(z[2], w[1].mul_add(z[1], w[0] * z[0])));
+    let parts = [s, z[2] - z[0], z[3] - z[1], z[1] - z[0], z[3] - z[2]];
+    for k in 0..5 {
+        sums[k] = g.mul_add(parts[k], sums[k]);
+    }
+    let ds = m * g; // (B4)
+    for k in 0..4 {
+        let to = &mut to[k][c..];
+        w[k].mul_add(ds, V::<T, I>::load_partial(to, n)).store_partial(to, n); // (B5)
     }
 }
 

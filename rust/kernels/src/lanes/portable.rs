@@ -86,6 +86,10 @@ impl<T: Real, const N: usize> Vector for Array<T, N> {
         lanewise!(bound, x => if bound < x { bound } else { x })
     }
     #[inline(always)]
+    fn floor(self) -> Self {
+        Self(self.0.map(T::floor))
+    }
+    #[inline(always)]
     fn if_le(a: Self, b: Self, then: Self, otherwise: Self) -> Self {
         let mut lanes = otherwise.0;
         for l in 0..N {

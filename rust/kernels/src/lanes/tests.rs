@@ -42,6 +42,7 @@ impl<T: Real> Task for Methods<'_, T> {
             check("at_most", V::<T, I>::at_most(V::<T, I>::zero(), load(a)), &|a, _, _| {
                 if T::ZERO < a { T::ZERO } else { a }
             });
+            check("floor", load(a).floor(), &|a, _, _| T::from_f64(a.to_f64().floor()));
             check("splat", V::<T, I>::splat(T::from_f64(1.5)), &|_, _, _| T::from_f64(1.5));
             check("scale_pow2", load(a).scale_pow2(V::<T, I>::splat(T::from_f64(-40.0))), &|a, _, _| {
                 a * T::from_f64(2f64.powi(-40))
