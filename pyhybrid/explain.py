@@ -82,7 +82,8 @@ def map_layers(model: Module, shape: tuple[int, ...]) -> list[str]:
 
     def note(name: str, y: Any) -> None:
         tokens = isinstance(y, np.ndarray) and y.ndim == 3 and _grid(y.shape[1], shape[2:]) is not None
-        if name and isinstance(y, np.ndarray) and ((y.ndim == 4 and y.shape[2] * y.shape[3] > 1) or tokens):
+        maps = isinstance(y, np.ndarray) and y.ndim == 4 and y.shape[2] * y.shape[3] > 1 and _in_proportion(y.shape[2:], shape[2:])
+        if name and (maps or tokens):
             found.pop(name, None)
             found[name] = None
 
@@ -180,6 +181,12 @@ def _as_map(value: Any, layer: str, image: tuple[int, ...], grid: Pair | None) -
         raise UsageError(f"layer {layer!r} gives {T} tokens, which do not fill a grid with the proportions of the image; name one by "
                          "grid=(h, w)")
     return to_map(value, found)
+
+
+def _in_proportion(size: tuple[int, ...], image: tuple[int, ...]) -> bool:
+    """Whether a map is the image made smaller, up to two pixels of borders. An output (N, h, w, K), channels last, is not."""
+    (h, w), (H, W) = size, image
+    return abs(h * W - w * H) <= 2 * max(H, W)
 
 
 def _grid(tokens: int, image: tuple[int, ...]) -> Pair | None:

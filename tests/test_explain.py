@@ -152,6 +152,8 @@ def test_layers_that_give_maps():
     assert map_layers(build("das_resnet18", seed=None), (1, 3, 224, 224))[-1] == "das.4"
     assert map_layers(build("mobilenet_v2", seed=None), (1, 3, 224, 224))[-1] == "features.18"
     assert map_layers(build("acmix_swin_t", seed=None), (1, 3, 224, 224))[-1] == "norm"
+    assert map_layers(build("hornet_tiny_7x7", seed=None), (1, 3, 64, 48))[-1] == "stages.3.1"
+    assert map_layers(build("hornet_tiny", seed=None), (1, 3, 32, 32))[-1] == "downsample_layers.3.0"     # then a pixel, of many channels
     assert "layer3" in map_layers(build("resnet18", seed=None), (1, 3, 64, 64))
     assert not any({"forward"} & set(vars(module)) for _, module in build("resnet18", seed=None).named_modules())
 

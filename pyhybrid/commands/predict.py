@@ -27,7 +27,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("images", metavar="IMAGE", nargs="+", help="image files")
     parser.add_argument("--top", type=int, default=3, metavar="N", help="classes to print (default 3)")
     parser.add_argument("--invert", action="store_true", help="exchange dark and light first")
-    parser.add_argument("--explain", metavar="HOW", help="draw maps for the most probable class: attention")
+    parser.add_argument("--explain", metavar="HOW", help="draw maps for the most probable class: attention or gradcam")
     parser.add_argument("--out", default=".", metavar="FOLDER", help="where the pictures of --explain go (default: here)")
     parser.add_argument("--json", action="store_true", help="print one JSON list")
 

@@ -11,6 +11,9 @@ from pyhybrid.nn import Module, Seed
 from pyhybrid.papers._model import Variant
 from pyhybrid.papers.acmix.resnet import ResNet
 from pyhybrid.papers.coatnet.model import CoAtNet
+from pyhybrid.papers.das.resnet import ResNet as GatedResNet
+from pyhybrid.papers.hornet.model import HorNet
+from pyhybrid.papers.smt.model import SMT
 
 __all__ = ["TINY"]
 
@@ -30,4 +33,13 @@ TINY: dict[str, Variant] = {
     # In the profile of timm, whose convolutions start wider than the paper's N(0, 0.02²): with those, the first ten epochs are slow.
     "coatnet_tiny": _small(CoAtNet, "a stem, two convolution blocks and two Transformer blocks", "image_size", names="timm",
                            stages=((("C", 2, 32),), (("T", 2, 64),)), stem=(16, 16), dim_head=16, mbconv={"bn_momentum": 0.1}),
+    "das_resnet_tiny": _small(GatedResNet, "a ResNet of three basic blocks, each with a gate", layers=(1, 1, 1), widths=(24, 48, 96),
+                              stem=24),
+    # Three stages: a fourth would attend to a single pixel of a 32 x 32 image.
+    "smt_tiny": _small(SMT, "two blocks of modulation and two of attention", depths=(1, 2, 1), mix=("S", "SM", "M"),
+                       embed_dims=(32, 64, 64), mlp_ratios=(4, 4, 2), ca_num_heads=(4, 4, -1), sa_num_heads=(-1, 4, 4)),
+    # Layer scale starts at 1 and weights at N(0, 0.1²): from the official 1e-6 and 0.02, made for wide networks and long training, products
+    # of up to five narrow factors start so small that a run of minutes hardly moves them.
+    "hornet_tiny": _small(HorNet, "four stages of gnConv of order 2 to 5, seven blocks", depths=(2, 2, 2, 1), base_dim=16, s=1 / 3,
+                          layer_scale_init_value=1.0, init_std=0.1),
 }

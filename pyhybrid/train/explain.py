@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from pyhybrid.errors import UsageError
+from pyhybrid.explain import grad_cam, map_layers
 from pyhybrid.nn import Module
 from pyhybrid.ops import acmix, attention, local_attention, relative_attention
 
@@ -128,4 +129,12 @@ def _attention(model: Module, x: Array, label: int) -> dict[str, Array]:
     return {name: heads.mean(0) for name, heads in attention_maps(model, x).items()}
 
 
-EXPLANATIONS: dict[str, Callable[[Module, Array, int], dict[str, Array]]] = {"attention": _attention}
+def _grad_cam(model: Module, x: Array, label: int) -> dict[str, Array]:
+    """Grad-CAM at the last layer that gives a map, from 0 to 1 and as large as the image."""
+    layers = map_layers(model, x.shape)
+    if not layers:
+        raise UsageError("no layer of the model gives a map")
+    return {layers[-1]: grad_cam(model, x, layers[-1], label).heat[0]}
+
+
+EXPLANATIONS: dict[str, Callable[[Module, Array, int], dict[str, Array]]] = {"attention": _attention, "gradcam": _grad_cam}

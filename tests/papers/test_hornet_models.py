@@ -274,6 +274,7 @@ def test_start(rng):
     state = model.state_dict()
     for name in ("stages.2.0.gnconv.dwconv.complex_weight", "stages.1.0.pwconv1.weight", "stages.3.0.gnconv.proj_in.weight"):
         assert abs(state[name].std() - 0.02) < 2e-3
+        assert abs(tiny(base_dim=16, init_std=0.1, seed=4, **GF).state_dict()[name].std() - 0.1) < 1e-2
     assert not any(value.any() for name, value in state.items() if name.endswith("bias"))
     assert (state["stages.0.0.gamma2"] == 1e-6).all() and (state["norm.weight"] == 1).all()
     np.testing.assert_array_equal(state["head.weight"], 0.5 * plain["head.weight"])

@@ -5,8 +5,10 @@ import pytest
 
 from pyhybrid import examples
 from pyhybrid.errors import UsageError
-from pyhybrid.ops import acmix, attention, local_attention, relative_attention
-from pyhybrid.papers import build
+from pyhybrid.explain import grad_cam
+from pyhybrid.nn import Linear, Operator, Sequential
+from pyhybrid.ops import acmix, attention, global_avg_pool, local_attention, relative_attention
+from pyhybrid.papers import TINY, build
 from pyhybrid.papers.acmix import PVT, ResNet, SwinTransformer
 from pyhybrid.train.explain import EXPLANATIONS, attention_maps, looked_at
 
@@ -74,10 +76,11 @@ def test_keys_that_are_no_square_map_have_no_picture(rng, shape):
     [
         (lambda: build("acmix_tiny", num_classes=3), 32, ["layer1.0.conv2", "layer2.0.conv2"]),
         (lambda: build("coatnet_tiny", num_classes=3), 32, ["stages.1.blocks.0.attn", "stages.1.blocks.1.attn"]),
+        (lambda: build("smt_tiny", num_classes=3), 32, ["block2.1.attn", "block3.0.attn"]),
         (lambda: SwinTransformer(16, 2, 3, 3, 4, (2,), (2,), 4), 16, ["layers.0.blocks.0.attn", "layers.0.blocks.1.attn"]),
         (lambda: PVT(32, (1, 1, 1, 1), num_classes=3), 32, None),
     ],
-    ids=["acmix", "coatnet", "swin", "pvt"],
+    ids=["acmix", "coatnet", "smt", "swin", "pvt"],
 )
 def test_every_layer_with_attention_is_found_once(rng, model, size, names):
     net = model()
@@ -92,8 +95,32 @@ def test_every_layer_with_attention_is_found_once(rng, model, size, names):
     assert all((flat[name] == m.mean(0)).all() for name, m in maps.items())
 
 
-def test_a_model_without_attention_says_so(rng):
-    net = ResNet((1,), planes=(4,), stem=4, num_classes=3, mixer="conv")
+@pytest.mark.parametrize(
+    "model", [lambda: ResNet((1,), planes=(4,), stem=4, num_classes=3, mixer="conv"), lambda: build("das_resnet_tiny", num_classes=3),
+              lambda: build("hornet_tiny", num_classes=3)], ids=["resnet", "das", "hornet"])
+def test_a_model_without_attention_says_so(rng, model):
+    net = model()
+    x = rng.standard_normal((1, 3, 32, 32)).astype(next(iter(net.named_params().values())).dtype)
     with pytest.raises(UsageError, match="no layer with attention"):
-        attention_maps(net, rng.standard_normal((1, 3, 16, 16)))
+        attention_maps(net, x)
     assert all("forward" not in layer.__dict__ for _, layer in net.named_modules())
+
+
+LAST = {"acmix_tiny": "layer2", "coatnet_tiny": "stages.1.blocks.1", "das_resnet_tiny": "das.3", "smt_tiny": "stage3",
+        "hornet_tiny": "downsample_layers.3.0"}
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_grad_cam_is_that_of_the_last_map_and_of_the_class_that_is_asked_for(rng, name):
+    net = build(name, num_classes=3, seed=2)
+    x = rng.standard_normal((1, 3, 32, 32)).astype(np.float32)
+    maps = [EXPLANATIONS["gradcam"](net, x, label) for label in range(3)]
+    assert all(list(found) == [LAST[name]] and found[LAST[name]].shape == (32, 32) for found in maps)
+    assert all((found[LAST[name]] == grad_cam(net, x, LAST[name], label).heat[0]).all() for label, found in enumerate(maps))
+    assert any((maps[0][LAST[name]] != other[LAST[name]]).any() for other in maps[1:])
+
+
+def test_grad_cam_needs_a_map():
+    net = Sequential({"pool": Operator(global_avg_pool), "fc": Linear(3, 2)})
+    with pytest.raises(UsageError, match="no layer of the model gives a map"):
+        EXPLANATIONS["gradcam"](net, np.ones((1, 3, 8, 8)), 0)

@@ -39,7 +39,7 @@ class _Stages(Module):
     """What classifier and feature extractor share. Stage i has `depths[i]` blocks of width 2^i·base_dim and order `orders[i]`.
 
     `filters[i]` is None for a 7x7 depthwise convolution or the (h, w) of a global-local filter. The drop path rate grows from 0 at the
-    first block to `drop_path_rate` at the last. `gnconv` holds further options of every `GnConv`.
+    first block to `drop_path_rate` at the last. Weights start as N(0, init_std²). `gnconv` holds further options of every `GnConv`.
     """
 
     depths: tuple[int, ...] = (2, 3, 18, 2)
@@ -51,6 +51,7 @@ class _Stages(Module):
     in_chans: int = 3
     drop_path_rate: float = 0.0
     layer_scale_init_value: float = 1e-6
+    init_std: float = 0.02
     gnconv: dict[str, Any] = field(default_factory=dict)
     dtype: Any = np.float64
     seed: Seed = 0
@@ -72,7 +73,7 @@ class _Stages(Module):
                 for j in range(self.depths[i])}
             self.children |= {f"downsample_layers.{i}": shrink, f"stages.{i}": Sequential(blocks)}
         self._finish()
-        _draw(self, rng)
+        _draw(self, self.init_std, rng)
 
     def _finish(self) -> None:
         """The layers after the stages."""
@@ -178,11 +179,11 @@ class HorNetFeatures(_Stages):
         return dx, grads | of_norms
 
 
-def _draw(model: Module, rng: np.random.Generator | None) -> None:
-    """HorNet's start: weights of convolutions, linear maps and filters from N(0, 0.02²), biases 0; norms and layer scales keep theirs."""
+def _draw(model: Module, std: float, rng: np.random.Generator | None) -> None:
+    """HorNet's start: weights of convolutions, linear maps and filters from N(0, std²), biases 0; norms and layer scales keep theirs."""
     for _, module in model.named_modules():
         for name, value in module.params.items():
             if value.ndim > 1:
-                module.params[name] = init.truncated_normal(0.02, value.shape, value.dtype, rng)
+                module.params[name] = init.truncated_normal(std, value.shape, value.dtype, rng)
             elif name.endswith("bias"):
                 module.params[name] = init.constant(0, value.shape, value.dtype, rng)
