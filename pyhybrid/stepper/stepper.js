@@ -512,8 +512,8 @@ function setScheme(name) {
 }
 $("theme").onclick = () => { setScheme({ auto: "light", light: "dark", dark: "auto" }[scheme]); drawStage(); };
 night.addEventListener("change", () => { setScheme(scheme); drawStage(); });
-let width = 0;
-new ResizeObserver(() => { if (width && width !== innerWidth) { drawTimeline(); show(at, true); } width = innerWidth; }).observe(document.body);
+let width = innerWidth; // 0 while a notebook keeps the frame out of sight: all is drawn again once it has one
+new ResizeObserver(() => { if (width !== innerWidth) { width = innerWidth; drawTimeline(); show(at, true); } }).observe(document.body);
 
 const asked = () => new URLSearchParams(location.hash.slice(1));
 function fragment(change) {
