@@ -21,9 +21,9 @@ def photograph(height: int = 96) -> Array:
 
     It is the portrait of Rear Admiral Grace Hopper (United States Navy, public domain) that matplotlib ships as sample data.
     """
-    from PIL import Image
-
     cbook = _matplotlib("matplotlib.cbook")
+    from PIL import Image  # matplotlib needs it too, so it is there
+
     with cbook.get_sample_data("grace_hopper.jpg") as file, Image.open(file) as image:
         width = round(image.width * height / image.height)
         pixels = np.asarray(image.convert("RGB").resize((width, height), Image.Resampling.BOX))
@@ -32,11 +32,10 @@ def photograph(height: int = 96) -> Array:
 
 def picture(path: str | Path | None, size: int) -> Array:
     """A picture file as x (1, 3, size, size), values k/255: the square in its middle, resized. None is the photograph."""
+    cbook = _matplotlib("matplotlib.cbook")
     from PIL import Image, UnidentifiedImageError
 
-    source: Any = path
-    if path is None:
-        source = _matplotlib("matplotlib.cbook").get_sample_data("grace_hopper.jpg")
+    source: Any = cbook.get_sample_data("grace_hopper.jpg") if path is None else path
     try:
         with Image.open(source) as image:
             square = image.convert("RGB").crop(_middle(image.size))

@@ -36,11 +36,11 @@ def run(options: argparse.Namespace) -> int:
     from pyhybrid.pictures import photograph
 
     start = time.perf_counter()
+    photo = photograph(64 if options.fast else 128)
     try:
         options.out.mkdir(parents=True, exist_ok=True)
     except OSError as reason:
         raise UsageError(f"--out {options.out}: cannot make this folder ({reason.strerror})") from None
-    photo = photograph(64 if options.fast else 128)
     print(f"The photograph: {photo.shape[2]} x {photo.shape[3]} pixels, values k/255. Backend: {backend.active()}.")
     healthy = [
         convolution_is_shift_and_sum(photo, options.fast),
