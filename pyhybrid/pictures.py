@@ -21,9 +21,9 @@ def photograph(height: int = 96) -> Array:
 
     It is the portrait of Rear Admiral Grace Hopper (United States Navy, public domain) that matplotlib ships as sample data.
     """
-    from PIL import Image
-
     cbook = _matplotlib("matplotlib.cbook")
+    from PIL import Image  # matplotlib needs it too, so it is there
+
     with cbook.get_sample_data("grace_hopper.jpg") as file, Image.open(file) as image:
         width = round(image.width * height / image.height)
         pixels = np.asarray(image.convert("RGB").resize((width, height), Image.Resampling.BOX))
@@ -32,11 +32,10 @@ def photograph(height: int = 96) -> Array:
 
 def picture(path: str | Path | None, size: int) -> Array:
     """A picture file as x (1, 3, size, size), values k/255: the square in its middle, resized. None is the photograph."""
+    cbook = _matplotlib("matplotlib.cbook")
     from PIL import Image, UnidentifiedImageError
 
-    source: Any = path
-    if path is None:
-        source = _matplotlib("matplotlib.cbook").get_sample_data("grace_hopper.jpg")
+    source: Any = cbook.get_sample_data("grace_hopper.jpg") if path is None else path
     try:
         with Image.open(source) as image:
             square = image.convert("RGB").crop(_middle(image.size))
@@ -96,7 +95,8 @@ def tiles(path: str | Path | None, images: Mapping[str, Array] | Sequence[Array]
     columns = max(1, min(columns, len(named)))
     rows = -(-len(named) // columns)
     shape = next(iter(named.values())).shape[-2:]
-    figure = figure_module.Figure(figsize=(size * columns, size * rows * shape[0] / shape[1] + 0.35 * rows + 0.4), layout="constrained")
+    height = rows * (size * shape[0] / shape[1] + 0.14 + 0.16 * max(name.count("\n") + 1 for name in named)) + 0.3 * bool(title)
+    figure = figure_module.Figure(figsize=(size * columns, height), layout="constrained")
     for axes in figure.subplots(rows, columns, squeeze=False).flat:
         axes.set_axis_off()
     for axes, (name, image) in zip(figure.axes, named.items(), strict=False):
@@ -158,7 +158,7 @@ def wiring(path: str | Path | None, columns: Mapping[str, Sequence[tuple[str, in
     heights = [[(n + 0.5) / len(column) for n in range(len(column))] for column in entries]
     for c, a, b in links:
         colour = GROUPS[entries[c][a][1] % len(GROUPS)]
-        axes.plot((c + 0.2, c + 0.8), (heights[c][a], heights[c + 1][b]), color=colour, linewidth=0.9, alpha=0.75)
+        axes.plot((c, c + 1), (heights[c][a], heights[c + 1][b]), color=colour, linewidth=0.9, alpha=0.75)  # the boxes hide its ends
     for c, (name, column) in enumerate(columns.items()):
         axes.text(c, -0.03, name, ha="center", va="bottom", fontsize=9, fontweight="bold")
         for (text, group), height in zip(column, heights[c], strict=True):

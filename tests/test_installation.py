@@ -139,6 +139,40 @@ def test_row_25_info_says_that_the_core_is_absent_and_how_to_build_it(clone):
     assert said.count("The compiled core is absent") == 1 and "pip install" in said
 
 
+COMMANDS_WITH_NUMPY_ALONE = """
+import contextlib, io, sys
+class Nothing:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] not in {"numpy", "pyhybrid", *sys.stdlib_module_names}:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Nothing())
+import importlib.util
+importlib.util.find_spec = lambda name: None
+from pyhybrid.cli import main
+for line in sys.stdin.read().splitlines():
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        status = main(line.split())
+    print(line, "|", status, "|", said.getvalue().replace("\\n", " ")[-200:])
+"""
+
+
+def test_row_25_without_extras_a_command_works_or_says_what_to_install(clone, tmp_path):
+    """Outside of any clone, with NumPy and nothing else."""
+    works = ["info", "models", "card acmix", "conventions", "step softmax", "prove softmax_ignores_a_constant"]
+    extras = {"tour --fast": "pictures", "gradcam das_resnet18": "pictures", "lab": "tutorials", "train acmix_tiny": "train"}
+    environment = {**os.environ, "PYTHONPATH": str(clone)}
+    command = [sys.executable, "-c", COMMANDS_WITH_NUMPY_ALONE]
+    lines = "\n".join([*works, *extras])
+    done = subprocess.run(command, cwd=tmp_path, env=environment, input=lines, capture_output=True, text=True, timeout=120, check=False)
+    said = dict(line.split(" | ", 1) for line in succeeds(done).splitlines())
+    assert [*said] == [*works, *extras]
+    assert all(said[name].startswith("0 | ") for name in works), said
+    for name, extra in extras.items():
+        assert said[name].startswith("2 | error: ") and f"pip install 'pyhybrid[{extra}]'" in said[name], said[name]
+    assert not list(tmp_path.iterdir()), "a command that cannot work leaves files behind"
+
+
 @needs_core
 def test_row_25_info_says_that_the_core_is_there():
     said = succeeds(python("", "-m", "pyhybrid", "info"))

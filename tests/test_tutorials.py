@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ast
 import re
-import subprocess
+import sys
+import types
 from pathlib import Path
 
 import pytest
@@ -248,10 +249,10 @@ def test_lab_refuses_a_folder_without_notebooks(tmp_path, make, capsys):
 def test_lab_opens_jupyterlab_on_the_lessons(monkeypatch):
     pytest.importorskip("jupyterlab")
     called = []
-    monkeypatch.setattr(subprocess, "call", lambda command: called.append(command) or 0)
-    assert main(["lab", "--dir", str(FOLDER), "--no-browser"]) == 0
-    (command,) = called
-    assert command[1:] == ["-m", "jupyterlab", f"--notebook-dir={FOLDER}", "--no-browser"]
+    monkeypatch.setitem(sys.modules, "jupyterlab.labapp", types.SimpleNamespace(main=called.append))
+    assert main(["lab", "--dir", str(FOLDER), "--no-browser", "--", "--port=9000"]) == 0
+    assert main(["lab", "--dir", str(FOLDER)]) == 0
+    assert called == [[f"--notebook-dir={FOLDER}", "--no-browser", "--port=9000"], [f"--notebook-dir={FOLDER}"]]
 
 
 def test_lab_without_jupyterlab_says_how_to_install_it(monkeypatch, capsys):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import textwrap
 from collections import namedtuple
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -46,7 +47,9 @@ class Grade:
         lines += [
             f"  {name}: largest difference {value:.1e} of the largest value" for name, value in self.worst.items()
         ]
-        return "\n".join([*lines, self.first]) if self.first else "\n".join(lines)
+        lines += self.first.splitlines()
+        # the width of a notebook's page, which would break a longer line in the middle of a word
+        return "\n".join(textwrap.fill(line, 100, subsequent_indent="    ", break_on_hyphens=False) for line in lines)
 
 
 def grade(

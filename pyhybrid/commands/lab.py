@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import subprocess
-import sys
 from pathlib import Path
 
 import pyhybrid
@@ -17,6 +15,7 @@ HELP = "open JupyterLab on the tutorials"
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dir", type=Path, help="folder of the notebooks (default: the tutorials of this clone)")
     parser.add_argument("--no-browser", action="store_true", help="print the address instead of opening a browser")
+    parser.add_argument("more", nargs="*", metavar="-- OPTION", help="options of JupyterLab, for example -- --port=9000 --allow-root")
 
 
 def tutorials(folder: Path | None) -> Path:
@@ -32,5 +31,8 @@ def run(options: argparse.Namespace) -> int:
     if importlib.util.find_spec("jupyterlab") is None:
         raise UsageError("the lab needs JupyterLab: pip install 'pyhybrid[tutorials]'")
     folder = tutorials(options.dir)
-    command = [sys.executable, "-m", "jupyterlab", f"--notebook-dir={folder}"]
-    return subprocess.call([*command, "--no-browser"] if options.no_browser else command)
+    # in this process, so that Ctrl-C and other signals reach JupyterLab, which asks first and then ends its kernels
+    from jupyterlab.labapp import main as jupyterlab
+
+    jupyterlab([f"--notebook-dir={folder}", *["--no-browser"] * options.no_browser, *options.more])
+    return 0

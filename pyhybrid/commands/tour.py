@@ -36,8 +36,8 @@ def run(options: argparse.Namespace) -> int:
     from pyhybrid.pictures import photograph
 
     start = time.perf_counter()
+    photo = photograph(64 if options.fast else 128)     # before the folder: without matplotlib nothing is left behind
     make_folder(options.out)
-    photo = photograph(64 if options.fast else 128)
     print(f"The photograph: {photo.shape[2]} x {photo.shape[3]} pixels, values k/255. Backend: {backend.active()}.")
     healthy = [
         convolution_is_shift_and_sum(photo, options.fast),

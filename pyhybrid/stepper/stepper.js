@@ -22,17 +22,17 @@ function make(tag, attributes = {}, ...children) {
 
 // ---- Mathematics and source: text becomes nodes, never markup
 
-const WORD = /(\p{L}[\p{L}\p{N}′']*)(_(?:(?!ᵀ)[\p{L}\p{N}])+)?(\s*\()?|\^(\([^()]*\)|[−+-]?[\p{L}\p{N}]+)|[^\p{L}^]+|\^/gu;
+const WORD = /(\p{L}[\p{L}\p{N}′']*)(_\{[^{}]*\}|_(?:(?!ᵀ)[\p{L}\p{N}])+)?(\s*\()?|\^(\([^()]*\)|[−+-]?[\p{L}\p{N}]+)|[^\p{L}^]+|\^/gu;
 
 function maths(text) {
   const line = make("span", { class: "maths" });
   for (const [all, name, index, call, power] of text.replace(/(?<!\p{L}{3})-|-(?!\p{L}{3})/gu, "−").matchAll(WORD)) {
     if (power) { line.append(make("sup", {}, power.replace(/^\((.*)\)$/, "$1"))); continue; }
     if (name === undefined) { line.append(all); continue; }
-    const low = index && index.length <= 4; // x_pq has an index, local_attention a name of two words
+    const braces = index?.startsWith("_{"), low = braces || (index && index.length <= 4 && name.length <= 4); // x_pq has an index, shift_sum a name of two words
     const whole = index && !low ? name + index : name;
     line.append(call && whole.length > 1 ? whole : make("i", {}, whole));
-    if (low) line.append(make("sub", {}, index.slice(1)));
+    if (low) line.append(make("sub", {}, braces ? index.slice(2, -1) : index.slice(1)));
     if (call) line.append(call);
   }
   return line;
@@ -512,8 +512,8 @@ function setScheme(name) {
 }
 $("theme").onclick = () => { setScheme({ auto: "light", light: "dark", dark: "auto" }[scheme]); drawStage(); };
 night.addEventListener("change", () => { setScheme(scheme); drawStage(); });
-let width = 0;
-new ResizeObserver(() => { if (width && width !== innerWidth) { drawTimeline(); show(at, true); } width = innerWidth; }).observe(document.body);
+let width = innerWidth; // 0 while a notebook keeps the frame out of sight: all is drawn again once it has one
+new ResizeObserver(() => { if (width !== innerWidth) { width = innerWidth; drawTimeline(); show(at, true); } }).observe(document.body);
 
 const asked = () => new URLSearchParams(location.hash.slice(1));
 function fragment(change) {

@@ -52,10 +52,11 @@ def table(channels: int, heads: int = 4, kernel_att: int = 7, kernel_conv: int =
 
 def table_text(channels: tuple[int, ...] = (64, 128, 256, 512), **config: Any) -> str:
     """The table for several widths, one line each."""
-    lines = [f"{'C':>4}  " + "  ".join(f"{name + ' I':>16} {'II':>9} {'share':>6}" for name in table(channels[0], **config))]
+    widths = {name: max(9, len(name) + 2) for name in table(channels[0], **config)}
+    lines = [f"{'C':>4}  " + "  ".join(f"{name + ' I':>{width}} {'II':>7} share" for name, width in widths.items())]
     for C in channels:
         costs = table(C, **config)
         ratio = sum(costs["ACmix"]) / sum(costs["convolution"])
-        row = "  ".join(f"{cost.stage1:>16,} {cost.stage2:>9,} {cost.share:>6.1%}" for cost in costs.values())
-        lines.append(f"{C:>4}  {row}   ACmix / convolution {ratio:.2f}")
+        row = "  ".join(f"{cost.stage1:>{widths[name]},} {cost.stage2:>7,} {cost.share:>5.1%}" for name, cost in costs.items())
+        lines.append(f"{C:>4}  {row}  ACmix / convolution {ratio:.2f}")
     return "\n".join(lines)
