@@ -1,4 +1,4 @@
-"""`pyhybrid lab`: open JupyterLab on the tutorials."""
+"""`pyhybrid lab`: open JupyterLab on the tutorials, at their index."""
 
 from __future__ import annotations
 
@@ -33,4 +33,6 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError("the lab needs JupyterLab: pip install 'pyhybrid[tutorials]'")
     folder = tutorials(options.dir)
     command = [sys.executable, "-m", "jupyterlab", f"--notebook-dir={folder}"]
+    if (folder / "index.ipynb").exists():
+        command.append("--LabApp.default_url=/lab/tree/index.ipynb")
     return subprocess.call([*command, "--no-browser"] if options.no_browser else command)
