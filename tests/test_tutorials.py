@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import importlib.util
 import re
 import subprocess
@@ -58,6 +59,7 @@ def defined(source):
             yield from (target.id for target in node.targets if isinstance(target, ast.Name))
 
 
+@functools.cache
 def in_package():
     """What the package offers: the operators by name, and the functions and classes of the parts that lessons import from."""
     root = Path(pyhybrid.__file__).parent
