@@ -114,7 +114,7 @@ def lessons(card: Card, operators: Iterable[str]) -> Iterator[str]:
 def all_lessons() -> list[tuple[int, str, str, set[str]]]:
     """Number, file, papers and operators of every lesson."""
     found = []
-    for path in sorted((ROOT / "tutorials").glob("*.ipynb")):
+    for path in sorted((ROOT / "tutorials").glob("[0-9]*.ipynb")):
         said = json.loads(path.read_text("utf-8"))["metadata"]["pyhybrid"]
         found.append((said["lesson"], path.name, said["paper"], set(said["operators"])))
     return found

@@ -1,4 +1,4 @@
-"""`pyhybrid lab`: open JupyterLab on the tutorials."""
+"""`pyhybrid lab`: open JupyterLab on the tutorials, at their index."""
 
 from __future__ import annotations
 
@@ -31,8 +31,11 @@ def run(options: argparse.Namespace) -> int:
     if importlib.util.find_spec("jupyterlab") is None:
         raise UsageError("the lab needs JupyterLab: pip install 'pyhybrid[tutorials]'")
     folder = tutorials(options.dir)
+    arguments = [f"--notebook-dir={folder}"]
+    if (folder / "index.ipynb").exists():
+        arguments.append("--LabApp.default_url=/lab/tree/index.ipynb")
     # in this process, so that Ctrl-C and other signals reach JupyterLab, which asks first and then ends its kernels
     from jupyterlab.labapp import main as jupyterlab
 
-    jupyterlab([f"--notebook-dir={folder}", *["--no-browser"] * options.no_browser, *options.more])
+    jupyterlab([*arguments, *["--no-browser"] * options.no_browser, *options.more])
     return 0
