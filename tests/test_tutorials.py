@@ -6,7 +6,6 @@ import ast
 import functools
 import importlib.util
 import re
-import subprocess
 import sys
 import types
 from pathlib import Path
