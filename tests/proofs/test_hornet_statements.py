@@ -1,7 +1,10 @@
 """The statements about gnConv and global filters catch broken operators; exact numbers of any length are what they say."""
 
+from functools import partial
+
 import numpy as np
 import pytest
+from proofs.failing import failing_steps as steps_that_fail
 
 from pyhybrid import backend, proofs
 from pyhybrid.ops import attention, conv2d, gate_chain, gated_conv, global_filter, gn_conv
@@ -15,11 +18,7 @@ def reference():
         yield
 
 
-def failing_steps(name):
-    (proof,) = (p for p in proofs.every() if p.name == name)
-    return [i for i, step in enumerate(proofs.check(proof, draws=1).steps, 1) if not step.holds]
-
-
+failing_steps = partial(steps_that_fail, draws=1)
 DEGREE, MATRIX = "gnconv_has_degree_order_plus_one", "gnconv_is_a_matrix_at_every_pixel"
 EULER, FILTER = "gnconv_gradients_share_by_degree", "global_filter_is_a_circular_convolution"
 COLUMNS = "global_filter_has_redundant_columns"

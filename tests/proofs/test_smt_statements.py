@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
+from proofs.failing import failing_steps
 
-from pyhybrid import backend, proofs
 from pyhybrid.ops import mixed_conv, modulation, regroup, scale_aware_aggregation
 
 MIXED = "mixed_convolution_is_one_depthwise_convolution"
@@ -11,13 +11,6 @@ REGROUP, BLOCKS = "regroup_is_a_permutation", "regroup_is_a_permutation.blocks"
 COLLAPSE, FAR = "aggregation_without_gelu_is_one_matrix", "aggregation_without_gelu_is_one_matrix.far_from_zero"
 DEGREE, DIFFERENCES = "modulation_is_of_degree_two", "modulation_is_of_degree_two.differences"
 MOVES, TORUS = "modulation_moves_with_the_image", "modulation_moves_with_the_image.torus"
-
-
-def failing_steps(name):
-    """The places of the failing steps of a proof, on the reference bodies."""
-    with backend.use("numpy"):
-        (proof,) = (p for p in proofs.every() if p.name == name)
-        return [i for i, step in enumerate(proofs.check(proof).steps, 1) if not step.holds]
 
 
 @pytest.mark.parametrize("name", [MIXED, REGROUP, BLOCKS, COLLAPSE, FAR, DEGREE, DIFFERENCES, MOVES, TORUS])

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from proofs.failing import failing_steps
 
 from pyhybrid import backend, proofs
 from pyhybrid.ops import (
@@ -87,13 +88,6 @@ def test_bounds_are_small_against_what_they_judge(proof, reference):
 
 def broken(monkeypatch, module, forward):
     monkeypatch.setattr(module, "forward", forward)
-
-
-def failing_steps(name):
-    """The places of the failing steps of a proof, on the reference bodies."""
-    with backend.use("numpy"):
-        (proof,) = (p for p in proofs.every() if p.name == name)
-        return [i for i, step in enumerate(proofs.check(proof).steps, 1) if not step.holds]
 
 
 def test_shift_with_the_wrong_sign_is_found(monkeypatch):
