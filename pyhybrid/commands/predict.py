@@ -1,4 +1,4 @@
-"""`pyhybrid predict CHECKPOINT IMAGE...`: what is in a picture, and on request where the model looked.
+"""`pyhybrid predict CHECKPOINT IMAGE...`: what is in a picture, and on request what spoke for it or where the model looked.
 
 CHECKPOINT is the folder of a run of `pyhybrid train`, or a safetensors file that `pyhybrid convert` made. Digits are learnt white on black:
 use --invert for dark ink on light paper.

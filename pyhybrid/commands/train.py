@@ -45,7 +45,7 @@ OPTIONS: dict[str, tuple[type, str]] = {
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", metavar="MODEL", help="acmix_tiny, coatnet_tiny, ... or any name that `pyhybrid models` lists")
+    parser.add_argument("model", metavar="MODEL", help="acmix_tiny, smt_tiny, ... or any name that `pyhybrid models` lists")
     parser.add_argument("--data", metavar="DATA", help="`digits` (default), or a folder with one subfolder of images per class")
     parser.add_argument("--out", metavar="FOLDER", help="where the run is saved (default: runs/MODEL-DATA)")
     parser.add_argument("--resume", action="store_true", help="go on with the run in that folder")

@@ -17,7 +17,8 @@ from pyhybrid.train import predict
 torch = pytest.importorskip("torch")
 pytest.importorskip("safetensors.numpy")
 GOLDEN = Path(__file__).parents[1] / "golden"
-NETWORKS = sorted(path for path in GOLDEN.rglob("*.npz") if path.stem.startswith(("net_", "tiny_")))
+WHOLE = ("net_", "tiny_", "resnet_", "mobilenetv2_", "smt_tiny_", "hornet_")
+NETWORKS = sorted(path for path in GOLDEN.rglob("*.npz") if path.stem.startswith(WHOLE))
 
 
 def tensors(state):
@@ -34,7 +35,11 @@ def layouts(state):
     parallel = {f"module.{name}": value for name, value in state.items()}
     return {
         "bare": state, "state_dict": {"epoch": 3, "state_dict": state, "optimizer": {"lr": 0.1}}, "model": {"model": state},
-        "parallel": {"state_dict": parallel, "arch": "resnet"}}
+        "parallel": {"state_dict": parallel, "arch": "resnet"}, "parallel_model": {"model": parallel, "epoch": 299, "max_accuracy": 83.0}}
+
+
+def test_a_whole_network_of_every_paper_is_recorded():
+    assert {path.parent.name for path in NETWORKS} == {"acmix", "coatnet", "das", "hornet", "smt"}
 
 
 @pytest.mark.parametrize("path", NETWORKS, ids=lambda path: path.stem)
@@ -53,19 +58,23 @@ def test_converted_networks_compute_the_recorded_logits(tmp_path, path):
     assert report.passed, [row.failures for row in report.rows]
 
 
-@pytest.mark.parametrize("layout", ["bare", "state_dict", "model", "parallel"])
-def test_convert_finds_the_weights_and_the_number_of_classes(tmp_path, layout, capsys):
-    model = build("acmix_tiny", num_classes=6, seed=8)
+@pytest.mark.parametrize(
+    ("name", "layout"),
+    [("acmix_tiny", "bare"), ("acmix_tiny", "state_dict"), ("coatnet_tiny", "model"), ("das_resnet_tiny", "parallel"),
+     ("smt_tiny", "model"), ("hornet_tiny", "parallel_model")],
+)
+def test_convert_finds_the_weights_and_the_number_of_classes(tmp_path, name, layout, capsys):
+    model = build(name, image_size=32, num_classes=6, seed=8)
     official = written(tmp_path, layouts(tensors(model.state_dict()))[layout])
     (tmp_path / "names.txt").write_text("\n".join("abcdef"))
     out = tmp_path / "net.safetensors"
-    assert cli.main(["convert", "acmix_tiny", str(official), str(out), "--image-size", "32", "--classes", str(tmp_path / "names.txt")]) == 0
+    assert cli.main(["convert", name, str(official), str(out), "--image-size", "32", "--classes", str(tmp_path / "names.txt")]) == 0
     assert "6 classes" in capsys.readouterr().out
     x = np.random.default_rng(0).standard_normal((2, 3, 32, 32)).astype(np.float32)
     held = predict.load(out)
     assert held.classes == tuple("abcdef") and held.size == 32
     assert held.model.forward(x)[0].tobytes() == model.forward(x)[0].tobytes()
-    by_name = build("acmix_tiny", num_classes=6)
+    by_name = build(name, image_size=32, num_classes=6)
     safetensors.load(by_name, out)
     assert by_name.forward(x)[0].tobytes() == model.forward(x)[0].tobytes()
 
@@ -75,6 +84,15 @@ def test_an_official_swin_file_has_its_buffers_as_well(tmp_path):
     state = checkpoints.read(written(tmp_path, {"model": tensors(model.state_dict())}))
     assert any(name.endswith("relative_position_index") for name in state)
     model.load_state_dict(state)
+
+
+def test_an_smt_file_with_the_first_names_is_written_with_the_later_ones(tmp_path):
+    model = build("smt_tiny", image_size=32, num_classes=3, seed=4)
+    state = {name.replace(".attn.local_conv.", ".attn.dw_conv."): value for name, value in tensors(model.state_dict()).items()}
+    assert any(".dw_conv." in name for name in state)
+    out = tmp_path / "smt.safetensors"
+    assert cli.main(["convert", "smt_tiny", str(written(tmp_path, {"model": state})), str(out), "--image-size", "32"]) == 0
+    assert safetensors.read(out).keys() == model.state_dict().keys()
 
 
 def test_half_precision_is_widened_exactly(tmp_path):
