@@ -28,11 +28,14 @@ def tutorials(folder: Path | None) -> Path:
     raise UsageError(f"no notebooks in {', '.join(map(str, places))}: run this in a clone of pyhybrid or give --dir")
 
 
+def first_page(folder: Path) -> list[str]:
+    """The option of JupyterLab that opens it at the index of the lessons, if the folder has one."""
+    return ["--LabApp.default_url=/lab/tree/index.ipynb"] if (folder / "index.ipynb").exists() else []
+
+
 def run(options: argparse.Namespace) -> int:
     if importlib.util.find_spec("jupyterlab") is None:
         raise UsageError("the lab needs JupyterLab: pip install 'pyhybrid[tutorials]'")
     folder = tutorials(options.dir)
-    command = [sys.executable, "-m", "jupyterlab", f"--notebook-dir={folder}"]
-    if (folder / "index.ipynb").exists():
-        command.append("--LabApp.default_url=/lab/tree/index.ipynb")
+    command = [sys.executable, "-m", "jupyterlab", f"--notebook-dir={folder}", *first_page(folder)]
     return subprocess.call([*command, "--no-browser"] if options.no_browser else command)
