@@ -299,6 +299,11 @@ def test_lab_opens_jupyterlab_on_the_lessons(monkeypatch):
     assert called == [[*common, "--no-browser", "--port=9000"], common]
 
 
+def test_lab_opens_at_the_index_where_there_is_one(tmp_path):
+    assert INDEX.exists() and lab.first_page(FOLDER) == ["--LabApp.default_url=/lab/tree/index.ipynb"]
+    assert lab.first_page(tmp_path) == []
+
+
 def test_lab_without_jupyterlab_says_how_to_install_it(monkeypatch, capsys):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert main(["lab", "--dir", str(FOLDER)]) == 2

@@ -27,15 +27,17 @@ def tutorials(folder: Path | None) -> Path:
     raise UsageError(f"no notebooks in {', '.join(map(str, places))}: run this in a clone of pyhybrid or give --dir")
 
 
+def first_page(folder: Path) -> list[str]:
+    """The option of JupyterLab that opens it at the index of the lessons, if the folder has one."""
+    return ["--LabApp.default_url=/lab/tree/index.ipynb"] if (folder / "index.ipynb").exists() else []
+
+
 def run(options: argparse.Namespace) -> int:
     if importlib.util.find_spec("jupyterlab") is None:
         raise UsageError("the lab needs JupyterLab: pip install 'pyhybrid[tutorials]'")
     folder = tutorials(options.dir)
-    arguments = [f"--notebook-dir={folder}"]
-    if (folder / "index.ipynb").exists():
-        arguments.append("--LabApp.default_url=/lab/tree/index.ipynb")
     # in this process, so that Ctrl-C and other signals reach JupyterLab, which asks first and then ends its kernels
     from jupyterlab.labapp import main as jupyterlab
 
-    jupyterlab([*arguments, *["--no-browser"] * options.no_browser, *options.more])
+    jupyterlab([f"--notebook-dir={folder}", *first_page(folder), *["--no-browser"] * options.no_browser, *options.more])
     return 0
