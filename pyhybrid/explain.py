@@ -20,7 +20,7 @@ from pyhybrid.nn import Module, to_map
 from pyhybrid.nn.summary import evaluating
 from pyhybrid.ops import relu, resize_bilinear
 
-__all__ = ["GradCAM", "grad_cam", "map_layers", "normalised"]
+__all__ = ["GradCAM", "grad_cam", "map_layers", "map_sizes", "normalised"]
 
 Array = np.ndarray
 Pair = tuple[int, int]
@@ -78,14 +78,24 @@ def normalised(maps: Array) -> Array:
 
 def map_layers(model: Module, shape: tuple[int, ...]) -> list[str]:
     """The layers that give maps of more than one pixel, or tokens on a grid, for an input of this shape, in the order of computation."""
-    found: dict[str, None] = {}
+    return list(map_sizes(model, shape))
+
+
+def map_sizes(model: Module, shape: tuple[int, ...]) -> dict[str, Pair]:
+    """The layers of `map_layers`, each with the (h, w) of its map."""
+    found: dict[str, Pair] = {}
 
     def note(name: str, y: Any) -> None:
-        tokens = isinstance(y, np.ndarray) and y.ndim == 3 and _grid(y.shape[1], shape[2:]) is not None
-        maps = isinstance(y, np.ndarray) and y.ndim == 4 and y.shape[2] * y.shape[3] > 1 and _in_proportion(y.shape[2:], shape[2:])
-        if name and (maps or tokens):
+        if not name or not isinstance(y, np.ndarray):
+            return
+        size: Pair | None = None
+        if y.ndim == 4 and y.shape[2] * y.shape[3] > 1 and _in_proportion(y.shape[2:], shape[2:]):
+            size = (y.shape[2], y.shape[3])
+        elif y.ndim == 3:
+            size = _grid(y.shape[1], shape[2:])
+        if size is not None:
             found.pop(name, None)
-            found[name] = None
+            found[name] = size
 
     with evaluating(model), counting():
         originals = [(name, module, module.forward) for name, module in model.named_modules()]
@@ -101,7 +111,7 @@ def map_layers(model: Module, shape: tuple[int, ...]) -> list[str]:
         finally:
             for _, module, _ in originals:
                 module.__dict__.pop("forward", None)
-    return list(found)
+    return found
 
 
 class _Tap:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from pyhybrid.errors import UsageError
-from pyhybrid.explain import grad_cam, map_layers
+from pyhybrid.explain import grad_cam, map_sizes
 from pyhybrid.nn import Module
 from pyhybrid.ops import acmix, attention, local_attention, relative_attention
 
@@ -130,11 +130,22 @@ def _attention(model: Module, x: Array, label: int) -> dict[str, Array]:
 
 
 def _grad_cam(model: Module, x: Array, label: int) -> dict[str, Array]:
-    """Grad-CAM at the last layer that gives a map, from 0 to 1 and as large as the image."""
-    layers = map_layers(model, x.shape)
-    if not layers:
+    """Grad-CAM at the last layer of every size of map, from 0 to 1 and as large as the image.
+
+    The last map of all knows most of the class but, of a small image, has few pixels; the ones before say more exactly where. Layers inside
+    one that changes the size are passed over: there, part of what reaches the class goes past them on a shortcut.
+    """
+    sizes = map_sizes(model, x.shape)
+    last = {size: layer for layer, size in sizes.items() if all(sizes.get(outer, size) == size for outer in _around(layer))}
+    if not last:
         raise UsageError("no layer of the model gives a map")
-    return {layers[-1]: grad_cam(model, x, layers[-1], label).heat[0]}
+    return {f"{layer} ({h} x {w})": grad_cam(model, x, layer, label).heat[0] for (h, w), layer in last.items()}
+
+
+def _around(layer: str) -> Iterator[str]:
+    """The names of the layers that hold this one: "a" and "a.b" for "a.b.c"."""
+    while layer := layer.rpartition(".")[0]:
+        yield layer
 
 
 EXPLANATIONS: dict[str, Callable[[Module, Array, int], dict[str, Array]]] = {"attention": _attention, "gradcam": _grad_cam}

@@ -106,18 +106,25 @@ def test_a_model_without_attention_says_so(rng, model):
     assert all("forward" not in layer.__dict__ for _, layer in net.named_modules())
 
 
-LAST = {"acmix_tiny": "layer2", "coatnet_tiny": "stages.1.blocks.1", "das_resnet_tiny": "das.3", "smt_tiny": "stage3",
-        "hornet_tiny": "downsample_layers.3.0"}
+LAST = {
+    "acmix_tiny": {"relu": 16, "layer1": 8, "layer2": 4},
+    "coatnet_tiny": {"stem": 16, "stages.0.blocks.1": 8, "stages.1.blocks.1": 4},
+    "das_resnet_tiny": {"relu": 16, "das.1": 8, "das.2": 4, "das.3": 2},
+    "smt_tiny": {"stage1": 8, "stage2": 4, "stage3": 2},
+    "hornet_tiny": {"stages.0.1": 8, "stages.1.1": 4, "downsample_layers.3.0": 2},
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", TINY)
-def test_grad_cam_is_that_of_the_last_map_and_of_the_class_that_is_asked_for(rng, name):
+def test_grad_cam_is_that_of_the_last_map_of_every_size_and_of_the_class_that_is_asked_for(rng, name):
     net = build(name, num_classes=3, seed=2)
     x = rng.standard_normal((1, 3, 32, 32)).astype(np.float32)
-    maps = [EXPLANATIONS["gradcam"](net, x, label) for label in range(3)]
-    assert all(list(found) == [LAST[name]] and found[LAST[name]].shape == (32, 32) for found in maps)
-    assert all((found[LAST[name]] == grad_cam(net, x, LAST[name], label).heat[0]).all() for label, found in enumerate(maps))
-    assert any((maps[0][LAST[name]] != other[LAST[name]]).any() for other in maps[1:])
+    maps = [EXPLANATIONS["gradcam"](net, x, label) for label in (0, 1)]
+    for label, found in enumerate(maps):
+        assert list(found) == [f"{layer} ({size} x {size})" for layer, size in LAST[name].items()]
+        for heat, layer in zip(found.values(), LAST[name], strict=True):
+            assert heat.shape == (32, 32) and (heat == grad_cam(net, x, layer, label).heat[0]).all()
+    assert any((heat != other).any() for heat, other in zip(maps[0].values(), maps[1].values(), strict=True))
 
 
 def test_grad_cam_needs_a_map():
