@@ -367,8 +367,11 @@ function headline(step) {
   return parts;
 }
 
+let width = 0; // of the stage when it was drawn, with its scroll bar, which comes and goes with what is drawn
+
 function drawStage() {
   const step = steps[at];
+  width = $("stage").offsetWidth;
   unpoint();
   $("headline").replaceChildren(...headline(step));
   $("outputs").replaceChildren(shelf(step.out, false));
@@ -512,8 +515,8 @@ function setScheme(name) {
 }
 $("theme").onclick = () => { setScheme({ auto: "light", light: "dark", dark: "auto" }[scheme]); drawStage(); };
 night.addEventListener("change", () => { setScheme(scheme); drawStage(); });
-let width = innerWidth; // 0 while a notebook keeps the frame out of sight: all is drawn again once it has one
-new ResizeObserver(() => { if (width !== innerWidth) { width = innerWidth; drawTimeline(); show(at, true); } }).observe(document.body);
+// A notebook keeps a frame out of sight without laying it out: all is drawn again once the stage has its width.
+new ResizeObserver(() => { if (width !== $("stage").offsetWidth) { drawTimeline(); show(at, true); } }).observe($("stage"));
 
 const asked = () => new URLSearchParams(location.hash.slice(1));
 function fragment(change) {

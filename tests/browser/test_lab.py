@@ -16,8 +16,12 @@ import time
 import urllib.request
 from pathlib import Path
 
+import numpy as np
 import pytest
 from test_stepper import CHROMIUM, colours
+
+from pyhybrid import stepper
+from pyhybrid.ops import shift
 
 pytestmark = pytest.mark.browser
 TUTORIALS = Path(__file__).parents[2] / "tutorials"
@@ -160,6 +164,24 @@ def test_the_stepper_was_drawn_in_its_size_although_it_was_out_of_sight(lesson):
     cells = inside.locator("figure[data-name='x'] canvas").bounding_box()
     assert min(cells["width"], cells["height"]) >= 3 * 26, "the cells of a 3 x 3 map have no room for their numbers"
     assert inside.locator("#timeline .mark").count() >= 5, "the labels of the steps are missing"
+
+
+@pytest.mark.parametrize("hidden", ["display:none", "content-visibility:hidden", "width:0;overflow:hidden"])
+def test_a_stepper_that_comes_into_sight_is_drawn_in_its_size(page, hidden):
+    x = np.arange(9.0).reshape(1, 1, 3, 3)
+    alone = page.context.browser.new_page()
+    alone.set_content(f"<div id=out style='{hidden}'>{stepper.widget(stepper.trace_operator(shift, (x,), {'offset': 1}))}</div>")
+    alone.wait_for_function("document.querySelector('iframe') && document.readyState === 'complete'")
+    inside = alone.locator("iframe").content_frame
+    inside.locator("#count").wait_for(state="attached")
+    alone.evaluate("document.getElementById('out').style = ''")
+    cells = inside.locator("figure[data-name='x'] canvas")
+    deadline = time.monotonic() + 10
+    while (cells.bounding_box() or {"width": 0})["width"] < 3 * 26:
+        assert time.monotonic() < deadline, "the cells of a 3 x 3 map have no room for their numbers"
+        alone.wait_for_timeout(100)
+    assert inside.locator("#timeline .mark").count() >= 2
+    alone.close()
 
 
 def shown(inside):
