@@ -78,38 +78,32 @@ impl<T: Real> Task for Spread<'_, T> {
 /// What dcol gives to a cell's pixels, and the gradients of its mask, dy and dx.
 #[inline(always)]
 fn spread<T: Real, I: Isa>(cell: &Cell<T>, dcol: &[T], z: [&[T]; 4], mut to: [&mut [T]; 4]) -> [T; KINDS] {
-    let (lanes, n, w) = (V::<T, I>::LANES, dcol.len(), cell.weights::<I>());
-    let m = V::<T, I>::splat(cell.mask);
-    let mut sums = [V::<T, I>::zero(); 5];
+    let (lanes, n) = (V::<T, I>::LANES, dcol.len());
+    let mut sums = [V::<T, I>::zero(); KINDS];
     let mut c = 0;
     while c + lanes <= n {
-        step::<T, I>(w, m, dcol, z, &mut to, &mut sums, c, lanes);
+        step::<T, I>(cell, dcol, z, &mut to, &mut sums, c, lanes);
         c += lanes;
     }
     if c < n {
-        step::<T, I>(w, m, dcol, z, &mut to, &mut sums, c, n - c);
+        step::<T, I>(cell, dcol, z, &mut to, &mut sums, c, n - c);
     }
-    let (a, b, one) = (V::<T, I>::splat(cell.a), V::<T, I>::splat(cell.b), V::<T, I>::splat(T::ONE));
-    [
-        sums[0].reduce_sum(),
-        cell.mask * ((one - b) * sums[1] + b * sums[2]).reduce_sum(),
-        cell.mask * ((one - a) * sums[3] + a * sums[4]).reduce_sum(),
-    ]
+    [sums[0].reduce_sum(), sums[1].reduce_sum(), sums[2].reduce_sum()]
 }
 
-/// `n` channels from `c` on: dx, and the sums of dcol times S, Z_10 − Z_00, Z_11 − Z_01, Z_01 − Z_00 and Z_11 − Z_10.
+/// `n` channels from `c` on.
 #[inline(always)]
-#[allow(clippy::too_many_arguments)]
 fn step<T: Real, I: Isa>(
-    w: [V<T, I>; 4],
-    m: V<T, I>,
+    cell: &Cell<T>,
     dcol: &[T],
     z: [&[T]; 4],
     to: &mut [&mut [T]; 4],
-    sums: &mut [V<T, I>; 5],
+    sums: &mut [V<T, I>; KINDS],
     c: usize,
     n: usize,
 ) {
+    let (w, a, b) = (cell.weights::<I>(), V::<T, I>::splat(cell.a), V::<T, I>::splat(cell.b));
+    let one = V::<T, I>::splat(T::ONE);
     let g = V::<T, I>::load_partial(&dcol[c..], n);
     let z = [
         V::<T, I>::load_partial(&z[0][c..], n),
@@ -117,12 +111,12 @@ fn step<T: Real, I: Isa>(
         V::<T, I>::load_partial(&z[2][c..], n),
         V::<T, I>::load_partial(&z[3][c..], n),
     ];
+    // The lanes after `n` hold zeros, which an infinite mask must not turn into NaN.
+    let ds = (V::<T, I>::splat(cell.mask) * g).keep(n, V::<T, I>::zero()); // (B4)
     let s = w[3].mul_add(z[3], w[2].mul_add(z[2], w[1].mul_add(z[1], w[0] * z[0])));
-    let parts = [s, z[2] - z[0], z[3] - z[1], z[1] - z[0], z[3] - z[2]];
-    for k in 0..5 {
-        sums[k] = g.mul_add(parts[k], sums[k]);
-    }
-    let ds = m * g; // (B4)
+    sums[0] = g.mul_add(s, sums[0]); // (B4)
+    sums[1] = ds.mul_add((one - b).mul_add(z[2] - z[0], b * (z[3] - z[1])), sums[1]); // (B5)
+    sums[2] = ds.mul_add((one - a).mul_add(z[1] - z[0], a * (z[3] - z[2])), sums[2]);
     for k in 0..4 {
         let to = &mut to[k][c..];
         w[k].mul_add(ds, V::<T, I>::load_partial(to, n)).store_partial(to, n); // (B5)
