@@ -17,6 +17,7 @@
 mod forward;
 mod input_gradient;
 mod sample;
+mod spread;
 #[cfg(test)]
 mod tests;
 mod weight_gradient;
