@@ -16,7 +16,7 @@ from pyhybrid.proofs._draw import Draw, World, changed
 from pyhybrid.proofs._notation import Array, U, interior
 from pyhybrid.proofs._proof import EPS, Counterexample, Function, Proof, Step
 
-SOURCE = "P18 of the operator notes; positional term: official ACmix code"
+SOURCE = "positional term: official ACmix code; the statement follows from it"
 
 
 def world(draw: Draw, *, d: int, H: int, W: int, k: int) -> World:

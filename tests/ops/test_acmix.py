@@ -1,4 +1,4 @@
-"""ACmix: the standard laws; the rates (P15), stride (P11), heads (P14), the convolution inside (P7), cost (P20)."""
+"""ACmix: the standard laws; the rates, stride, heads, the convolution inside, cost."""
 
 from dataclasses import replace
 

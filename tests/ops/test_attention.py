@@ -1,4 +1,4 @@
-"""Attention: the standard laws; windows as masked global attention (P16), hidden keys, shared biases, extreme logits and NaN."""
+"""Attention: the standard laws; windows as masked global attention, hidden keys, shared biases, extreme logits and NaN."""
 
 import naive
 import numpy as np
@@ -38,7 +38,7 @@ def gradients(q, k, v, bias=None, **config):
     return attention.backward(normal(*o.shape, seed=9).astype(o.dtype), cache)
 
 
-# P16: attention in windows is attention over the whole map in which a token sees its own window only.
+# Attention in windows is attention over the whole map in which a token sees its own window only.
 
 
 def in_windows(x, size, window):

@@ -1,4 +1,4 @@
-"""Convolution in two stages: the standard laws; equal to the convolution (P1), the bias at the border (P2)."""
+"""Convolution in two stages: the standard laws; equal to the convolution, the bias at the border."""
 
 import naive
 import numpy as np

@@ -1,4 +1,4 @@
-"""Convolution path: the standard laws; one ordinary convolution (P7), channel orders, head symmetry (P14)."""
+"""Convolution path: the standard laws; one ordinary convolution, channel orders, head symmetry."""
 
 import naive
 import numpy as np

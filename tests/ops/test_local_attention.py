@@ -1,4 +1,4 @@
-"""Local attention: the standard laws; P8 to P14 and where they fail; extreme logits and NaN."""
+"""Local attention: the standard laws; what does not change attention and where that fails; extreme logits and NaN."""
 
 import naive
 import numpy as np

@@ -1,4 +1,4 @@
-"""Pointwise convolution: the standard laws; it is the 1x1 convolution, and commutes with a shift (P2)."""
+"""Pointwise convolution: the standard laws; it is the 1x1 convolution, and commutes with a shift."""
 
 import naive
 import numpy as np

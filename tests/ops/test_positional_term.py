@@ -1,4 +1,4 @@
-"""Positional term: the standard laws; the grid itself, differences are linear in the displacement (P9)."""
+"""Positional term: the standard laws; the grid itself, differences are linear in the displacement."""
 
 import naive
 import numpy as np

@@ -1,4 +1,4 @@
-"""Reflection padding: the standard laws; the mirror itself (P10), its adjoint counts the readers."""
+"""Reflection padding: the standard laws; the mirror itself, its adjoint counts the readers."""
 
 import naive
 import numpy as np

@@ -1,4 +1,4 @@
-"""Regroup: the standard laws; its algebra as a permutation (P1 of the specification), and tokens as maps."""
+"""Regroup: the standard laws; its algebra as a permutation, and tokens as maps."""
 
 import naive
 import numpy as np

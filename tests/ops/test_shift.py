@@ -1,4 +1,4 @@
-"""Shift: the standard laws; adjoint (P3), composition and where it fails (P4)."""
+"""Shift: the standard laws; adjoint, composition and where it fails."""
 
 import naive
 import numpy as np

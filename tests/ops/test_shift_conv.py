@@ -1,4 +1,4 @@
-"""Shifts as kernels: the standard laws; depthwise one-hot kernels are shifts (P5), where learning starts (P6)."""
+"""Shifts as kernels: the standard laws; depthwise one-hot kernels are shifts, where learning starts."""
 
 import naive
 import numpy as np

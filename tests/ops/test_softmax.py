@@ -1,4 +1,4 @@
-"""Softmax: the standard laws; a constant changes nothing (P8), sums, extreme logits, NaN."""
+"""Softmax: the standard laws; a constant changes nothing, sums, extreme logits, NaN."""
 
 import naive
 import numpy as np
@@ -56,7 +56,7 @@ def test_p8_fails_for_a_constant_that_differs_within_the_row(backend):
 
 
 def test_gradients_sum_to_zero(backend):
-    """What a row gains one place it loses elsewhere: the other side of P8."""
+    """What a row gains one place it loses elsewhere: the other side of "a constant changes nothing"."""
     random = np.random.default_rng(1)
     y, cache = softmax.forward(random.standard_normal((4, 7)), axis=1)
     dx = softmax.backward(random.standard_normal(y.shape), cache).x

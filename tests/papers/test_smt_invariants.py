@@ -39,7 +39,7 @@ def on_map(layer, x):
     return to_map(layer.forward(to_tokens(x), size)[0], size)
 
 
-# P5, P9, P10: what a pixel can see, shifts, mirrors.
+# What a pixel can see, shifts, mirrors.
 
 
 @pytest.mark.parametrize(("channels", "heads"), [(8, 4), (4, 2), (3, 1)])
@@ -73,7 +73,7 @@ def test_p10_mirrored_maps_and_kernels(rng):
         assert far(on_map(layer, np.flip(x, axis)), np.flip(y, axis)) > 1e-2, "the map alone is not enough"
 
 
-# P6: biases without effect.
+# Biases without effect.
 
 
 def test_p6_biases_before_batch_norm_are_dead_in_training(rng):
@@ -105,7 +105,7 @@ def test_p11_a_bias_of_the_keys_is_dead(rng):
     assert far(changed(layer, kv__bias=bias + shift[::-1]).forward(x, (3, 4))[0], y) > 0.1
 
 
-# P7, P8: scaling, and linearity in the value.
+# Scaling, and linearity in the value.
 
 
 def test_p7_homogeneous_of_degree_one_in_training(rng):
@@ -140,7 +140,7 @@ def test_the_paper_ends_where_the_projection_begins(rng):
     assert_close(layer.children["proj"].forward(z)[0], y, "proj(Z)")
 
 
-# P12, P13: attention without its convolution.
+# Attention without its convolution.
 
 
 def test_p12_only_the_convolution_knows_where_a_token_lies(rng):
@@ -160,7 +160,7 @@ def test_p13_without_queries_attention_is_the_mean(rng):
     assert_close(layer.forward(x, (3, 4))[0], np.broadcast_to(token, x.shape), "mean of the values")
 
 
-# P14, P15: perceptron and block.
+# Perceptron and block.
 
 
 def test_p14_the_skip_is_a_centre_tap(rng):
@@ -193,7 +193,7 @@ def test_p15_a_block_with_layer_scale_zero_is_the_identity(kind, rng):
     assert not any(grad.any() for name, grad in grads.items() if "gamma" not in name)
 
 
-# P2, P3, P16: kernels in one, and the two ends of the number of heads.
+# Kernels in one, and the two ends of the number of heads.
 
 
 @pytest.mark.parametrize("size", [(9, 7), (1, 1), (3, 2)])
