@@ -9,8 +9,8 @@ use crate::real::Real;
 /// Most pixels of a run.
 pub const RUN: usize = 16;
 
-/// Most taps whose cells are held at once.
-pub const TAPS: usize = 16;
+/// Most taps whose cells are held at once: those of a 3x3 kernel, and few enough for a small stack.
+pub const TAPS: usize = 9;
 
 /// Successive pixels of y in one image, and where their windows begin in x.
 pub struct Run<T> {
