@@ -17,7 +17,7 @@ from pyhybrid.errors import ConstraintError, constraint_text, describe
 
 # One example runs an operator some fifty times, so time says nothing about the strategies: no limits on speed.
 _EVERYWHERE = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
-settings.register_profile("dev", max_examples=8, **_EVERYWHERE)
+settings.register_profile("dev", max_examples=6, **_EVERYWHERE)
 settings.register_profile("ci", max_examples=40, print_blob=True, **_EVERYWHERE)
 settings.register_profile("deep", max_examples=1000, print_blob=True, **_EVERYWHERE)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "dev"))

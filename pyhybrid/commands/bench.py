@@ -99,7 +99,7 @@ def training_step(options: argparse.Namespace) -> int:
 def line(record: dict[str, Any]) -> str:
     """One record as a line of text."""
     others = "  ".join(f"{who} {record['ms'][who]:.2f} ({ratio:.1f}x)" for who, ratio in record["ratio"].items())
-    return (f"{record['name']:<16}{record['size']:<8}{record['pass']:<9}{record['threads']} thr  rust {record['ms']['rust']:9.3f} ms "
+    return (f"{record['name']:<24}{record['size']:<8}{record['pass']:<9}{record['threads']} thr  rust {record['ms']['rust']:9.3f} ms "
             f"{record['share_of_limit']:5.0%}  {others}")
 
 
