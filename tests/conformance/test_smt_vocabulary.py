@@ -205,7 +205,7 @@ def test_every_perturbed_array_is_found(tmp_path, name):
     with np.load(GOLDEN / f"{name}.npz") as archive:
         names = [key for key in archive.files if key.startswith(("output.", "grad.", "inter.", "after."))]
         largest = max(np.abs(archive[key]).max() for key in archive.files if key.startswith("grad."))
-    kinds = names if name != "smt_tiny_train" else [key for key in names if "block3" in key or "inter" in key or "after" in key]
+    kinds = names if name != "smt_tiny_train" else [key for key in names if "block3" in key or "inter" in key or "after" in key][::3]
     for key in kinds:
         def change(_, arrays, key=key):
             arrays[key] = arrays[key].copy()
