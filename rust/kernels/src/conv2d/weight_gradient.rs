@@ -5,7 +5,9 @@ use std::ops::Range;
 use super::Dims;
 use crate::error::Error;
 use crate::exec::{Buffer, Exec, zeros};
-use crate::gemm::{DEPTH, MAX_ROWS, PANEL, PITCH, Panels, Share, Tiles, Transpose, even, pieces, tile_rows, transpose};
+use crate::gemm::{
+    DEPTH, MAX_ROWS, PANEL, PITCH, Panels, Share, Tiles, Transpose, even, in_images, pieces, tile_rows, transpose,
+};
 use crate::lanes::{Isa, Task};
 use crate::planes::product;
 use crate::real::Real;
@@ -154,14 +156,14 @@ fn add_pixels<T: Real>(
         space.starts.clear();
         for (panel, channels) in pieces(channels.clone(), PANEL).enumerate() {
             space.starts.push(panel * n * PANEL);
-            for (image, inside, at) in in_images(block.clone(), pixels) {
+            for (image, inside, before) in in_images(block.clone(), pixels) {
                 let first = (image * d.groups + group) * (d.inputs / d.groups) + channels.start;
                 exec.run(Transpose {
                     x: &x[first * pixels + inside.start..],
                     x_pitch: pixels,
                     rows: channels.len(),
                     columns: inside.len(),
-                    y: &mut space.slab[(panel * n + at) * PANEL..],
+                    y: &mut space.slab[(panel * n + before) * PANEL..],
                     y_pitch: PANEL,
                 });
             }
@@ -170,9 +172,9 @@ fn add_pixels<T: Real>(
         for tile in even(outputs.len(), outputs.len().div_ceil(tile_rows(exec))) {
             let row = outputs.start + tile.start;
             for (to, r) in a_rows.iter_mut().zip(row..outputs.start + tile.end) {
-                for (image, inside, at) in in_images(block.clone(), pixels) {
+                for (image, inside, before) in in_images(block.clone(), pixels) {
                     let dy = &dy[(image * d.outputs + r) * pixels..][inside];
-                    to[at..at + dy.len()].copy_from_slice(dy);
+                    to[before..before + dy.len()].copy_from_slice(dy);
                 }
             }
             exec.run(Tiles {
@@ -187,15 +189,6 @@ fn add_pixels<T: Real>(
             });
         }
     }
-}
-
-/// The pixels `block`, counted through all images, as (image, its pixels, how many came before).
-fn in_images(block: Range<usize>, pixels: usize) -> impl Iterator<Item = (usize, Range<usize>, usize)> {
-    (block.start / pixels..block.end.div_ceil(pixels)).map(move |image| {
-        let first = image * pixels;
-        let (start, end) = (block.start.max(first), block.end.min(first + pixels));
-        (image, start - first..end - first, start - block.start)
-    })
 }
 
 /// Adds the products of one image to the totals, block by block of pixels.

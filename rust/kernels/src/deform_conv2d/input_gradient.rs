@@ -8,7 +8,7 @@ use super::spread::{KINDS, Spread};
 use super::{Arguments, Block, Dims};
 use crate::error::Error;
 use crate::exec::{Buffer, Exec, zeros};
-use crate::gemm::{DEPTH, PANEL, PITCH, Panels, Share, Tiles, Transpose, even, pieces, tile_rows};
+use crate::gemm::{DEPTH, PANEL, PITCH, Panels, Share, Tiles, Transpose, even, in_images, pieces, tile_rows};
 use crate::pieces::reserved;
 use crate::planes::product;
 use crate::real::Real;
@@ -151,7 +151,7 @@ pub fn input_gradient<T: Real>(
             for images in images.chunks_mut(at_once) {
                 for own in pieces(0..images.len() * pixels, each) {
                     multiply(space, dy, &weight, part, images[0].image, own.clone(), d, exec); // (B3)
-                    for (k, inside) in segments(&own, pixels) {
+                    for (k, inside, before) in in_images(own.clone(), pixels) {
                         let Owned { image, dx, sums } = &mut images[k];
                         if inside.start == 0 {
                             space.dx_last[..d.framed() * channels.len()].fill(T::ZERO);
@@ -159,7 +159,7 @@ pub fn input_gradient<T: Real>(
                         exec.run(Spread {
                             x_last,
                             arrays,
-                            dcol: &space.dcol[(k * pixels + inside.start - own.start) * part.pitch..],
+                            dcol: &space.dcol[before * part.pitch..],
                             pitch: part.pitch,
                             pixels: *image * pixels + inside.start..*image * pixels + inside.end,
                             channels: channels.clone(),
@@ -217,13 +217,6 @@ fn shares<'a, T>(
     Ok(list)
 }
 
-/// The images that `own` reaches into, with their pixels; `own` counts from the first pixel of the first image.
-fn segments(own: &Range<usize>, pixels: usize) -> impl Iterator<Item = (usize, Range<usize>)> + use<> {
-    let own = own.clone();
-    (own.start / pixels..own.end.div_ceil(pixels))
-        .map(move |k| (k, own.start.max(k * pixels) - k * pixels..own.end.min((k + 1) * pixels) - k * pixels))
-}
-
 /// dx (channels, H, W) from a framed map with its channels last.
 fn unframe<T: Real>(dx_last: &[T], channels: usize, dx: &mut [T], d: &Dims, exec: &Exec) {
     let (height, width) = d.conv.size;
@@ -255,9 +248,9 @@ fn multiply<T: Real>(
     let mut dcol = Share::new(&mut space.dcol[..count * part.pitch], 1, count, part.pitch);
     for terms in pieces(0..outputs, DEPTH) {
         let depth = terms.len();
-        for (k, inside) in segments(&own, pixels) {
+        for (k, inside, before) in in_images(own.clone(), pixels) {
             let output = (first + k) * d.conv.outputs + part.block.group * outputs + terms.start;
-            let y = &mut space.upstream[(k * pixels + inside.start - own.start) * PITCH..];
+            let y = &mut space.upstream[before * PITCH..];
             let (x, columns) = (&dy[output * pixels + inside.start..], inside.len());
             exec.run(Transpose { x, x_pitch: pixels, rows: depth, columns, y, y_pitch: PITCH });
         }

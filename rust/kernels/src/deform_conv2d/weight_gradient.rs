@@ -6,7 +6,7 @@ use super::sample::Sample;
 use super::{Arguments, Dims};
 use crate::error::Error;
 use crate::exec::{Buffer, Exec, zeros};
-use crate::gemm::{DEPTH, MAX_ROWS, PANEL, PITCH, Panels, Share, Tiles, Transpose, even, pieces, tile_rows};
+use crate::gemm::{DEPTH, MAX_ROWS, PANEL, PITCH, Panels, Share, Tiles, Transpose, even, in_images, pieces, tile_rows};
 use crate::pieces::reserved;
 use crate::planes::product;
 use crate::real::Real;
@@ -123,13 +123,9 @@ fn upstream<T: Real>(dy: &[T], images: &Range<usize>, d: &Dims, exec: &Exec) -> 
     let tasks = y.chunks_exact_mut(outputs * PITCH).zip(even(count, blocks));
     exec.for_each(images.len() * outputs * pixels, tasks, |(rows, own)| {
         for (o, row) in rows.chunks_exact_mut(PITCH).enumerate() {
-            let mut pixel = own.start;
-            while pixel < own.end {
-                let (image, inside) = ((first + pixel) / pixels, pixel % pixels);
-                let len = (pixels - inside).min(own.end - pixel);
-                let from = &dy[(image * outputs + o) * pixels + inside..][..len];
-                row[pixel - own.start..][..len].copy_from_slice(from);
-                pixel += len;
+            for (image, inside, before) in in_images(first + own.start..first + own.end, pixels) {
+                let from = &dy[(image * outputs + o) * pixels..][inside];
+                row[before..before + from.len()].copy_from_slice(from);
             }
         }
     })?;
