@@ -9,19 +9,17 @@
 //!              (C4) groups divides C and O    (C5) the padded input is at least as large as the dilated kernel
 
 mod input_gradient;
-mod pixels;
 mod weight_gradient;
 mod windows;
 
 use crate::depthwise;
 use crate::error::{Error, require};
 use crate::exec::Exec;
-use crate::gemm::{DEPTH, Product};
+use crate::gemm::{DEPTH, Matrix, Product, Stored};
 use crate::lanes::{self, Isa, Task};
 use crate::planes::{output_size, product, require_len};
 use crate::real::Real;
 
-use pixels::Pixels;
 pub(crate) use windows::Order;
 use windows::Windows;
 
@@ -154,12 +152,12 @@ pub fn forward<T: Real>(
     let product =
         |block| Product { images: d.images, groups: d.groups, rows: d.outputs / d.groups, depth, block, columns };
     if d.is_pointwise() {
-        let x = Pixels { x, groups: d.groups, depth, columns };
-        return product(DEPTH).run(weight, &x, bias, y, exec);
+        let x = Stored { x, groups: d.groups, depth, columns };
+        return product(DEPTH).run(Matrix::Rows(weight), &x, bias, y, exec);
     }
     // Blocks of whole channels, unless the kernel alone is too large.
     let block = if d.taps() <= DEPTH { DEPTH / d.taps() * d.taps() } else { DEPTH };
-    product(block).run(weight, &Windows { x, d, block }, bias, y, exec) // (F3) (F4)
+    product(block).run(Matrix::Rows(weight), &Windows { x, d, block }, bias, y, exec) // (F3) (F4)
 }
 
 #[allow(clippy::too_many_arguments)]

@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::exec::{Exec, zeros};
 use crate::gemm::Share;
 use crate::lanes::{Isa, Task, V, Vector};
-use crate::real::Real;
+use crate::real::{Real, finite};
 
 mod general;
 mod weight_gradient;
@@ -234,7 +234,7 @@ pub fn input_gradient<T: Real>(dy: &[T], weight: &[T], dx: &mut [T], d: &Dims, e
     if let Some(mirror) = d.mirror()
         && d.outputs == d.groups
         && blocked(d).is_some()
-        && weight.iter().all(|&w| w * T::ZERO == T::ZERO)
+        && finite(weight)
     {
         let mut mirrored = zeros(weight.len())?;
         for (to, from) in mirrored.chunks_exact_mut(taps).zip(weight.chunks_exact(taps)) {

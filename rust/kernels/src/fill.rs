@@ -16,6 +16,13 @@ impl<T: Real, S: Terms<T>> Task for Fill<'_, T, S> {
     fn run<I: Isa>(self) {
         let (n, lanes) = (self.y.len(), V::<T, I>::LANES);
         let mut k = 0;
+        // Two vectors at a time where registers allow: long chains of operations on one wait for the other.
+        while I::REGISTERS >= 32 && k + 2 * lanes <= n {
+            let (first, second) = (self.terms.load::<I>(k), self.terms.load::<I>(k + lanes));
+            first.store(&mut self.y[k..]);
+            second.store(&mut self.y[k + lanes..]);
+            k += 2 * lanes;
+        }
         while k + lanes <= n {
             self.terms.load::<I>(k).store(&mut self.y[k..]);
             k += lanes;

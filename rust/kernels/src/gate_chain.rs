@@ -19,7 +19,7 @@ use std::ops::Range;
 
 use crate::error::{Error, require};
 use crate::exec::{Exec, zeros};
-use crate::gemm::{DEPTH, MAX_ROWS, PANEL, PITCH, Panels, Share, Tiles, even, tile_rows};
+use crate::gemm::{Bias, DEPTH, MAX_ROWS, PANEL, PITCH, Panels, Share, Tiles, even, tile_rows};
 use crate::planes::{product, require_len};
 use crate::real::Real;
 
@@ -231,7 +231,7 @@ fn project<T: Real>(out: Out<T>, depth: usize, panels: &[T], a: &mut [T], to: &m
                 row: row + tile.start,
                 columns: columns.clone(),
                 add: block > 0,
-                bias: out.bias.filter(|_| block == last).map(|bias| &bias[tile]),
+                bias: Bias::rows(out.bias.filter(|_| block == last).map(|bias| &bias[tile])),
             });
         }
     }

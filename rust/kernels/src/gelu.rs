@@ -1,12 +1,13 @@
 //! GELU: x times the chance that a standard normal number is below x, exactly or by a sigmoid.
 //!
 //! Shapes       x (any), approximate -> y, same shape
-//! Forward      (F1) "none": Φ from its tail ½·exp(−x²/2)·R(|x|/√2)
-//!              (F2) "tanh": Φ = σ(2u), u = √(2/π)·(x + 0.044715·x³)    (F3) y = x·Φ
-//! Backward     (B1) "none": φ = exp(−x²/2)/√(2π)    (B2) "tanh": φ = σ(2u)·(1−σ(2u))·2u'    (B3) dx = dy·(Φ + x·φ)
+//! Forward      (F1) "none": Φ from its tail Φ(−|x|) = ½·exp(−x²/2)·R(|x|/√2)
+//!              (F2) "tanh": Φ = σ(2u), u = √(2/π)·(x + 0.044715·x³)    (F3) y = x·Φ, by the tail max(x, 0) − |x|·Φ(−|x|)
+//! Backward     (B1) "none": φ = exp(−x²/2)/√(2π)    (B2) "tanh": φ = σ(2u)·(1−σ(2u))·2u'    (B3) dx = dy·(Φ + x·φ), where
+//!              Φ + x·φ is Φ(−|x|) − |x|·φ below zero and one minus that above
 //! Constraints  (C1) approximate is "none" or "tanh"
 //!
-//! x is held in −40 … 40 where Φ is 0 or 1 beyond: the limits −0 and 0 at −∞, ∞ and 1 at ∞. NaN stays NaN.
+//! |x| is held below a bound from which on Φ is 0 or 1: the limits −0 and 0 at −∞, ∞ and 1 at ∞. NaN stays NaN.
 
 use crate::elementwise::{self, Function};
 use crate::error::{Error, require};
@@ -49,16 +50,24 @@ struct Exact;
 impl Function for Exact {
     #[inline(always)]
     fn value<A: Vector>(self, x: A) -> A {
-        let (below, _) = lanes::distribution(lanes::within(x, FAR)); // (F1)
-        A::at_least(A::splat(A::Elem::from_f64(-FAR)), x) * below // (F3)
+        exact(x).0
     }
 
     #[inline(always)]
     fn gradient<A: Vector>(self, dy: A, x: A) -> A {
-        let b = lanes::within(x, FAR);
-        let (below, bell) = lanes::distribution(b); // (B1)
-        dy * b.mul_add(bell, below) // (B3)
+        dy * exact(x).1 // (B3)
     }
+}
+
+/// GELU and its derivative.
+#[inline(always)]
+pub fn exact<A: Vector>(x: A) -> (A, A) {
+    let far = A::splat(A::Elem::from_f64(std::f64::consts::SQRT_2 * A::Elem::ERF.far));
+    let z = A::at_most(far, x.abs());
+    let (tail, bell) = lanes::normal_tail(z); // (F1) (B1)
+    let y = (-z).mul_add(tail, A::at_least(-A::zero(), x)); // (F3)
+    let below = (-z).mul_add(bell, tail);
+    (y, A::if_le(x, A::zero(), below, A::splat(A::Elem::ONE) - below))
 }
 
 #[derive(Clone, Copy)]

@@ -18,9 +18,11 @@ use crate::lanes::{self, Isa, Task, V, Vector};
 use crate::real::Real;
 
 mod product;
+mod stored;
 mod transpose;
 
-pub use product::{Pack, Product, Source};
+pub use product::{Matrix, Pack, Product, Source};
+pub use stored::{Stored, into_panels};
 pub use transpose::{Transpose, transpose};
 
 /// Terms of a sum that are added in one chain.
@@ -178,8 +180,42 @@ pub struct Tiles<'a, 'b, T> {
     pub row: usize,
     pub columns: Range<usize>,
     pub add: bool,
+    pub bias: Bias<'a, T>,
+}
+
+/// What is added to C besides.
+#[derive(Clone, Copy)]
+pub enum Bias<'a, T> {
+    None,
     /// One number for each row of A.
-    pub bias: Option<&'a [T]>,
+    Rows(&'a [T]),
+    /// One number for each of the columns.
+    Columns(&'a [T]),
+}
+
+impl<'a, T> Bias<'a, T> {
+    /// One number for each row of A, if given.
+    pub fn rows(bias: Option<&'a [T]>) -> Self {
+        bias.map_or(Bias::None, Bias::Rows)
+    }
+}
+
+impl<T: Real> Bias<'_, T> {
+    /// To the sums of some rows at the columns `first..first + n`.
+    #[inline(always)]
+    fn add<I: Isa>(self, sums: &mut [[T; PANEL]], first: usize, n: usize) {
+        for (r, sums) in sums.iter_mut().enumerate() {
+            for l in (0..PANEL).step_by(V::<T, I>::LANES) {
+                let own = n.saturating_sub(l).min(V::<T, I>::LANES);
+                let bias = match self {
+                    Bias::None => return,
+                    Bias::Rows(bias) => V::<T, I>::splat(bias[r]),
+                    Bias::Columns(bias) => V::<T, I>::load_partial(&bias[(first + l).min(bias.len())..], own),
+                };
+                (V::<T, I>::load(&sums[l..]) + bias).store(&mut sums[l..]);
+            }
+        }
+    }
 }
 
 impl<T: Real> Task for Tiles<'_, '_, T> {
@@ -197,7 +233,12 @@ impl<T: Real> Task for Tiles<'_, '_, T> {
                 self.sums::<I>(start + first, first, &mut sums);
                 first += width;
             }
-            self.put::<I>(&sums, column, end - column);
+            self.bias.add::<I>(&mut sums[..self.a.len()], column - self.columns.start, end - column);
+            if self.add {
+                self.put::<I, true>(&sums, column, end - column);
+            } else {
+                self.put::<I, false>(&sums, column, end - column);
+            }
         }
     }
 }
@@ -218,9 +259,9 @@ impl<T: Real> Tiles<'_, '_, T> {
         rows!(1 2 3 4 5 6; 7 8 9 10 11 12 13 14)
     }
 
-    /// The first `n` columns of the sums to C from `column` on.
+    /// The first `n` columns of the sums to C from `column` on. Where they are not added, C is not read.
     #[inline(always)]
-    fn put<I: Isa>(&mut self, sums: &[[T; PANEL]; MAX_ROWS], column: usize, n: usize) {
+    fn put<I: Isa, const ADD: bool>(&mut self, sums: &[[T; PANEL]; MAX_ROWS], column: usize, n: usize) {
         let lanes = V::<T, I>::LANES;
         let mut done = 0;
         while done < n {
@@ -228,37 +269,26 @@ impl<T: Real> Tiles<'_, '_, T> {
             let len = to.room().min(n - done);
             for (r, sums) in sums[..self.a.len()].iter().enumerate() {
                 let (sums, to) = (&sums[done..done + len], to.row(self.row + r, 0..len));
-                let bias = self.bias.map_or(T::ZERO, |bias| bias[r]);
-                let finish = Finish::<T, I> { add: self.add, bias: self.bias.is_some(), value: V::<T, I>::splat(bias) };
                 let mut l = 0;
                 while l + lanes <= len {
-                    finish.value(V::<T, I>::load(&sums[l..]), V::<T, I>::load(&to[l..])).store(&mut to[l..]);
+                    let mut sum = V::<T, I>::load(&sums[l..]);
+                    if ADD {
+                        sum = V::<T, I>::load(&to[l..]) + sum;
+                    }
+                    sum.store(&mut to[l..]);
                     l += lanes;
                 }
                 if l < len {
-                    let (sums, to) = (&sums[l..], &mut to[l..]);
-                    finish
-                        .value(V::<T, I>::load_partial(sums, len - l), V::<T, I>::load_partial(to, len - l))
-                        .store_partial(to, len - l);
+                    let (to, n) = (&mut to[l..], len - l);
+                    let mut sum = V::<T, I>::load_partial(&sums[l..], n);
+                    if ADD {
+                        sum = V::<T, I>::load_partial(to, n) + sum;
+                    }
+                    sum.store_partial(to, n);
                 }
             }
             done += len;
         }
-    }
-}
-
-/// What happens to a sum on its way to memory.
-struct Finish<T: Real, I: Isa> {
-    add: bool,
-    bias: bool,
-    value: V<T, I>,
-}
-
-impl<T: Real, I: Isa> Finish<T, I> {
-    #[inline(always)]
-    fn value(&self, sum: V<T, I>, before: V<T, I>) -> V<T, I> {
-        let sum = if self.add { before + sum } else { sum };
-        if self.bias { sum + self.value } else { sum }
     }
 }
 

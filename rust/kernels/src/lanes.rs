@@ -25,7 +25,7 @@ mod rows;
 #[cfg(test)]
 mod tests;
 
-pub use erf::{ERF_F32, ERF_F64, ErfConstants, complement, distribution, erf, gauss, logistic, within};
+pub use erf::{ERF_F32, ERF_F64, ErfConstants, complement, erf, gauss, logistic, normal_tail, within};
 pub use exp::{EXP_F32, EXP_F64, ExpConstants};
 pub use products::{add_products, add_scores, prefetch};
 pub use rows::{add_assign, axpy, dot, exp_sum, max, scale, sum};
@@ -62,6 +62,8 @@ pub trait Vector:
     fn store_partial(self, y: &mut [Self::Elem], n: usize);
     /// self·a + b, fused except at the portable level.
     fn mul_add(self, a: Self, b: Self) -> Self;
+    /// The magnitude; NaN stays NaN.
+    fn abs(self) -> Self;
     /// The larger of two lanes; NaN if either is NaN.
     fn max(self, other: Self) -> Self;
     /// Lanes `0..n` of self, the others of `other`, n <= LANES.
@@ -98,6 +100,12 @@ pub trait Vector:
     #[inline(always)]
     fn exp(self) -> Self {
         exp::exp(self)
+    }
+
+    /// eˣ as above where |x| <= 170 (f32) or 1400 (f64), NaN where x is; any number for others.
+    #[inline(always)]
+    fn exp_near(self) -> Self {
+        exp::exp_near(self)
     }
 
     /// Sum of the lanes; lane l meets lane l + LANES/2 first, then l + LANES/4, …

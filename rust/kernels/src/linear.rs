@@ -9,13 +9,13 @@ mod matrix;
 
 use crate::error::{Error, require};
 use crate::exec::{Exec, zeros};
-use crate::gemm::Transpose;
+use crate::gemm::{Matrix, Transpose};
 use crate::lanes::{self, Isa, Task};
 use crate::planes::{product, require_len};
 use crate::real::Real;
 use crate::sums;
 
-use matrix::{GRAM_COLUMNS, Gram, Matrix, multiply};
+use matrix::{GRAM_COLUMNS, Gram, multiply};
 
 #[derive(Clone, Copy, Debug)]
 pub struct Dims {

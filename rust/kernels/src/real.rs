@@ -38,6 +38,7 @@ pub trait Real:
     fn exp(self) -> Self;
     fn ln(self) -> Self;
     fn sqrt(self) -> Self;
+    fn abs(self) -> Self;
     fn is_nan(self) -> bool;
     fn floor(self) -> Self;
 
@@ -55,6 +56,11 @@ pub trait Real:
         let half = n >> 1;
         self * Self::pow2(half) * Self::pow2(n.wrapping_sub(half))
     }
+}
+
+/// Whether all numbers are finite. A part without branches at a time, so that it becomes vector code.
+pub fn finite<T: Real>(x: &[T]) -> bool {
+    x.chunks(1024).all(|part| part.iter().fold(true, |all, &x| all & (x * T::ZERO == T::ZERO)))
 }
 
 macro_rules! real {
@@ -92,6 +98,10 @@ macro_rules! real {
             #[inline(always)]
             fn sqrt(self) -> Self {
                 self.sqrt()
+            }
+            #[inline(always)]
+            fn abs(self) -> Self {
+                self.abs()
             }
             #[inline(always)]
             fn is_nan(self) -> bool {

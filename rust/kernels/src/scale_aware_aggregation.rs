@@ -22,7 +22,7 @@ use crate::error::{Error, require};
 use crate::exec::Exec;
 use crate::planes::{product, require_len};
 use crate::pointwise_conv;
-use crate::real::Real;
+use crate::real::{Real, finite};
 use crate::regroup;
 
 /// The arrays of a call: their shapes or their elements.
@@ -188,7 +188,7 @@ pub fn backward<T: Real>(
     ] {
         require(found == expected, || format!("{name} has {found} elements, expected {expected}"))?;
     }
-    if fused::serves(a, mean, var, d) && fused::finite(mean) && fused::finite(var) {
+    if fused::serves(a, mean, var, d) && finite(mean) && finite(var) {
         return backward::backward(dy, a, (mean, var), gradients, d, exec);
     }
     parts::backward(dy, a, (mean, var), gradients, d, exec)

@@ -3,19 +3,19 @@
 use std::ops::Range;
 
 use super::Dims;
-use super::pixels::Pixels;
 use super::windows::Order;
 use crate::error::Error;
 use crate::exec::{Buffer, Exec, zeros};
 use crate::gemm::{
-    DEPTH, MAX_ROWS, PANEL, PITCH, Pack, Panels, Product, Share, Tiles, Transpose, even, pieces, tile_rows,
+    Bias, DEPTH, MAX_ROWS, Matrix, PANEL, PITCH, Pack, Panels, Product, Share, Stored, Tiles, Transpose, even, pieces,
+    tile_rows,
 };
 use crate::lanes::{self, Isa, Task};
 use crate::planes::product;
-use crate::real::Real;
+use crate::real::{Real, finite};
 
-/// Channels that are mirrored together.
-const MIRRORED: usize = 16;
+/// Channels, and outputs, that are mirrored together: runs of whole lines of the cache on both sides.
+const MIRRORED: (usize, usize) = (16, 8);
 
 /// Most pixels of y whose products are held at once.
 const MOST_COLUMNS: usize = 256;
@@ -43,19 +43,26 @@ fn mirrored<T: Real>(weight: &[T], d: &Dims, exec: &Exec) -> Result<Buffer<T>, E
     // Several channels at a time: they are neighbours in the weight.
     let tasks = y.chunks_mut(inputs * outputs * taps).zip(weight.chunks(inputs * outputs * taps));
     let tasks = tasks.flat_map(|(y, weight)| {
-        y.chunks_mut(MIRRORED * outputs * taps).enumerate().map(move |(at, y)| (at, y, weight))
+        y.chunks_mut(MIRRORED.0 * outputs * taps).enumerate().map(move |(at, y)| (at * MIRRORED.0, y, weight))
     });
-    exec.for_each(weight.len(), tasks, |(at, y, weight)| {
-        for o in 0..outputs {
-            let from = &weight[(o * inputs + at * MIRRORED) * taps..];
-            for (y, from) in y.chunks_exact_mut(outputs * taps).zip(from.chunks_exact(taps)) {
-                for (y, &w) in y[o * taps..(o + 1) * taps].iter_mut().zip(from.iter().rev()) {
-                    *y = w;
+    exec.for_each(weight.len(), tasks, |(first, y, weight)| {
+        for own in pieces(0..outputs, MIRRORED.1) {
+            for (c, y) in y.chunks_exact_mut(outputs * taps).enumerate() {
+                for (o, y) in own.clone().zip(y[own.start * taps..].chunks_exact_mut(taps)) {
+                    backwards(&weight[(o * inputs + first + c) * taps..][..taps], y);
                 }
             }
         }
     })?;
     Ok(y)
+}
+
+/// y = x from its last element to its first. Three by three taps are moved without a loop.
+fn backwards<T: Real>(x: &[T], y: &mut [T]) {
+    match (<&[T; 9]>::try_from(x), <&mut [T; 9]>::try_from(&mut *y)) {
+        (Ok(x), Ok(y)) => *y = std::array::from_fn(|k| x[8 - k]),
+        _ => y.iter_mut().zip(x.iter().rev()).for_each(|(y, &x)| *y = x),
+    }
 }
 
 struct Space<T> {
@@ -73,18 +80,18 @@ pub fn input_gradient<T: Real>(dy: &[T], weight: &[T], dx: &mut [T], d: &Dims, e
     }
     if !d.is_pointwise()
         && let Some(mirror) = d.mirror()
-        && weight.iter().all(|&w| w * T::ZERO == T::ZERO)
+        && finite(weight)
     {
         // A convolution of dy: the zeros around it vanish, since all weights are finite.
         let mirrored = mirrored(weight, d, exec)?;
         return super::forward(dy, &mirrored, None, dx, &mirror, exec); // (B3) (B4)
     }
-    let k_t = transposed(weight, d, exec)?;
-    let source = Pixels { x: dy, groups, depth: outputs, columns: pixels };
+    let source = Stored { x: dy, groups, depth: outputs, columns: pixels };
     if d.is_pointwise() {
         let product = Product { images: d.images, groups, rows: inputs, depth: outputs, block: DEPTH, columns: pixels };
-        return product.run(&k_t, &source, None, dx, exec); // (B3)
+        return product.run(Matrix::Columns(weight), &source, None, dx, exec); // (B3)
     }
+    let k_t = transposed(weight, d, exec)?;
     let order = Order::new(d);
     let padded_plane = product(&[d.size.0 + 2 * d.padding.0, order.len()])?;
     let columns_each = (3 * MOST_COLUMNS * DEPTH / outputs.max(1) / PANEL * PANEL).clamp(PANEL, MOST_COLUMNS);
@@ -179,7 +186,7 @@ fn multiply<T: Real>(
             row: 0,
             columns: 0..columns,
             add: terms.start > 0,
-            bias: None,
+            bias: Bias::None,
         });
         at += n * starts.len() * PANEL;
     }

@@ -6,7 +6,7 @@ use super::Dims;
 use crate::error::Error;
 use crate::exec::{Buffer, Exec, zeros};
 use crate::gemm::{
-    DEPTH, MAX_ROWS, PANEL, PITCH, Panels, Share, Tiles, Transpose, even, in_images, pieces, tile_rows, transpose,
+    Bias, DEPTH, MAX_ROWS, PANEL, PITCH, Panels, Share, Tiles, Transpose, even, in_images, pieces, tile_rows, transpose,
 };
 use crate::lanes::{Isa, Task};
 use crate::planes::product;
@@ -57,8 +57,8 @@ struct Space<T> {
 /// dweight = Σ_n dy x_pqᵀ                                                                                                          (B2)
 pub fn weight_gradient<T: Real>(dy: &[T], x: &[T], dweight: &mut [T], d: &Dims, exec: &Exec) -> Result<(), Error> {
     let (inputs, outputs, pixels) = (d.inputs / d.groups, d.outputs / d.groups, d.out_size.0 * d.out_size.1);
-    dweight.fill(T::ZERO);
-    if dweight.is_empty() || pixels == 0 {
+    if dweight.is_empty() || d.images * pixels == 0 {
+        dweight.fill(T::ZERO);
         return Ok(());
     }
     let channels_each = inputs.min((MOST_CHANNELS / d.taps()).max(1).next_multiple_of(PANEL));
@@ -93,20 +93,19 @@ pub fn weight_gradient<T: Real>(dy: &[T], x: &[T], dweight: &mut [T], d: &Dims, 
                 return add_pixels(x, dy, images.clone(), (group, channels), &mut share, space, d, exec);
             }
             space.totals.fill(T::ZERO);
-            for image in images.clone() {
-                let first = (image * d.groups + group) * inputs;
-                let x = &x[(first + channels.start) * d.size.0 * d.size.1..][..count * d.size.0 * d.size.1];
-                let dy = &dy[(image * d.outputs + rows.start) * pixels..][..rows.len() * pixels];
-                add_image(x, dy, rows.len(), count, &region, &layout, space, d, exec);
+            let own = Own { channels: group * inputs + channels.start, count, outputs: rows.clone() };
+            for images in pieces(images.clone(), region.images) {
+                add_images(x, dy, images, &own, &region, &layout, space, d, exec);
             }
             let mut to = share.from_column(columns.start);
             for (r, totals) in rows.zip(space.totals.chunks_exact(layout.columns())) {
                 let to = to.row(r, 0..columns.len());
                 for p in 0..d.kernel.0 {
                     for q in 0..d.kernel.1 {
-                        let to = to[p * d.kernel.1 + q..].iter_mut().step_by(d.taps());
-                        for (to, &total) in to.zip(&totals[layout.column(p, q, count, d)..][..count]) {
-                            *to += total;
+                        let totals = &totals[layout.column(p, q, count, d)..][..count];
+                        for (c, &total) in totals.iter().enumerate() {
+                            let to = &mut to[c * d.taps() + p * d.kernel.1 + q];
+                            *to = if images.start == 0 { total } else { *to + total };
                         }
                     }
                 }
@@ -116,8 +115,10 @@ pub fn weight_gradient<T: Real>(dy: &[T], x: &[T], dweight: &mut [T], d: &Dims, 
     Ok(())
 }
 
-/// The part of an image whose x is held with channels last: `rows` rows and `columns` columns of y.
+/// The part of an image whose x is held with channels last: `rows` rows and `columns` columns of y. Of small images so many are held
+/// together, row 0 of all, then row 1 of all, …, that a block of pixels is not small.
 struct Region {
+    images: usize,
     rows: usize,
     columns: usize,
     slab: usize,
@@ -133,12 +134,16 @@ impl Region {
         let halo = (d.kernel.0 - 1) * d.dilation.0;
         let rows = (MOST_SLAB / width).saturating_sub(halo) / d.stride.0;
         let rows = rows.clamp((DEPTH / columns).min(d.out_size.0), d.out_size.0);
-        Ok(Region { rows, columns, slab: product(&[reach(rows, |pair| pair.0), width])? })
+        let slab = product(&[reach(rows, |pair| pair.0), width])?;
+        let whole = d.stride.0 == 1 && rows * columns == d.out_size.0 * d.out_size.1;
+        let together = (DEPTH / (rows * columns)).min(MOST_SLAB / slab).min(d.images);
+        let images = if whole { together.max(1) } else { 1 };
+        Ok(Region { images, rows, columns, slab: product(&[images, slab])? })
     }
 }
 
-/// Adds the products of a pointwise convolution to dweight itself: its columns are the channels. Pixels follow one another through all
-/// images, so that small images make no small blocks.
+/// dweight of a pointwise convolution, or more of it after the first image: its columns are the channels. Pixels follow one another
+/// through all images, so that small images make no small blocks.
 #[allow(clippy::too_many_arguments)]
 fn add_pixels<T: Real>(
     x: &[T],
@@ -184,54 +189,78 @@ fn add_pixels<T: Real>(
                 c: dweight,
                 row,
                 columns: columns.clone(),
-                add: true,
-                bias: None,
+                add: block.start > 0,
+                bias: Bias::None,
             });
         }
     }
 }
 
-/// Adds the products of one image to the totals, block by block of pixels.
+/// What a task owns of dweight: `count` channels of x from `channels` on, and outputs.
+struct Own {
+    channels: usize,
+    count: usize,
+    outputs: Range<usize>,
+}
+
+/// Adds the products of one image, or of several small ones, to the totals, block by block of pixels.
 #[allow(clippy::too_many_arguments)]
-fn add_image<T: Real>(
+fn add_images<T: Real>(
     x: &[T],
     dy: &[T],
-    outputs: usize,
-    channels: usize,
+    images: Range<usize>,
+    own: &Own,
     region: &Region,
     layout: &Layout,
     space: &mut Space<T>,
     d: &Dims,
     exec: &Exec,
 ) {
-    let pixels = d.out_size.0 * d.out_size.1;
+    let (pixels, plane, channels, together) =
+        (d.out_size.0 * d.out_size.1, d.size.0 * d.size.1, own.count, images.len());
     for columns in pieces(0..d.out_size.1, region.columns) {
         let width = (columns.len() - 1) * d.stride.1 + (d.kernel.1 - 1) * d.dilation.1 + 1;
         for rows in pieces(0..d.out_size.0, region.rows) {
             let height = (rows.len() - 1) * d.stride.0 + (d.kernel.0 - 1) * d.dilation.0 + 1;
             let (top, left) = (rows.start * d.stride.0, columns.start * d.stride.1);
-            exec.run(ChannelsLast { x, slab: &mut space.slab, channels, top, left, height, width, d });
-            // A block is a number of whole rows, or a part of one: at most DEPTH pixels.
-            let each = if columns.len() == d.out_size.1 { DEPTH / columns.len() } else { 1 };
+            for (first, image) in images.clone().enumerate() {
+                let x = &x[(image * d.inputs + own.channels) * plane..][..channels * plane];
+                let slab = &mut space.slab;
+                exec.run(ChannelsLast { x, slab, first, step: together, channels, top, left, height, width, d });
+            }
+            // A block is a number of whole rows of all images, or a part of one: at most DEPTH pixels.
+            let each = if columns.len() == d.out_size.1 { DEPTH / (columns.len() * together) } else { 1 };
             for block in pieces(rows.clone(), each) {
-                let n = block.len() * columns.len();
-                let corner = (block.start - rows.start) * d.stride.0 * width * channels;
+                let n = block.len() * together * columns.len();
+                let row_len = width * channels;
+                let corner = (block.start - rows.start) * d.stride.0 * together * row_len;
                 space.starts.clear();
                 for strip in 0..layout.strips {
                     let (p, q) = if d.dilation.1 == 1 { (strip, 0) } else { (strip / d.kernel.1, strip % d.kernel.1) };
-                    let start = corner + (p * d.dilation.0 * width + q * d.dilation.1) * channels;
+                    let start = corner + p * d.dilation.0 * together * row_len + q * d.dilation.1 * channels;
                     for panel in 0..layout.panels {
                         space.starts.push(start + panel * PANEL);
                     }
                 }
                 let (a_rows, _) = space.a.as_chunks_mut::<PITCH>();
+                let outputs = own.outputs.len();
                 let mut totals =
                     Share::new(&mut space.totals[..outputs * layout.columns()], 1, outputs, layout.columns());
                 for tile in even(outputs, outputs.div_ceil(tile_rows(exec))) {
-                    for (to, r) in a_rows.iter_mut().zip(tile.clone()) {
-                        to[..n].copy_from_slice(&dy[r * pixels + block.start * d.out_size.1 + columns.start..][..n]);
+                    for (to, r) in a_rows.iter_mut().zip(own.outputs.start + tile.start..own.outputs.start + tile.end) {
+                        let from = |image: usize, row: usize| {
+                            &dy[(image * d.outputs + r) * pixels + row * d.out_size.1 + columns.start..]
+                        };
+                        if together == 1 {
+                            to[..n].copy_from_slice(&from(images.start, block.start)[..n]);
+                            continue;
+                        }
+                        let order = block.clone().flat_map(|row| images.clone().map(move |image| (image, row)));
+                        for ((image, row), to) in order.zip(to.chunks_exact_mut(columns.len())) {
+                            to.copy_from_slice(&from(image, row)[..columns.len()]);
+                        }
                     }
-                    let (pitch, jump) = (d.stride.1 * channels, d.stride.0 * width * channels);
+                    let (pitch, jump) = (d.stride.1 * channels, d.stride.0 * row_len);
                     exec.run(Tiles {
                         a: &a_rows[..tile.len()],
                         depth: n,
@@ -240,7 +269,7 @@ fn add_image<T: Real>(
                         row: tile.start,
                         columns: 0..layout.columns(),
                         add: true,
-                        bias: None,
+                        bias: Bias::None,
                     });
                 }
             }
@@ -248,10 +277,12 @@ fn add_image<T: Real>(
     }
 }
 
-/// slab[a, b, c] = xp[c, top + a, left + b] for `height` × `width` padded pixels.
+/// slab[a·step + first, b, c] = xp[c, top + a, left + b] for `height` × `width` padded pixels.
 struct ChannelsLast<'a, T> {
     x: &'a [T],
     slab: &'a mut [T],
+    first: usize,
+    step: usize,
     channels: usize,
     top: usize,
     left: usize,
@@ -274,7 +305,8 @@ impl<T: Real> Task for ChannelsLast<'_, T> {
         let rows = inside(self.top, self.height, d.padding.0, d.size.0);
         let columns = inside(self.left, self.width, d.padding.1, d.size.1);
         let row_len = self.width * channels;
-        for (a, row) in self.slab.chunks_exact_mut(row_len).take(self.height).enumerate() {
+        let own = self.slab.chunks_exact_mut(row_len).skip(self.first).step_by(self.step);
+        for (a, row) in own.take(self.height).enumerate() {
             if !rows.contains(&a) || columns.is_empty() {
                 row.fill(T::ZERO);
                 continue;

@@ -6,7 +6,7 @@ use super::sample::Sample;
 use super::{Arguments, Block, Dims, blocks, channels_last};
 use crate::error::Error;
 use crate::exec::{Buffer, Exec, zeros};
-use crate::gemm::{DEPTH, PANEL, PITCH, Panels, Share, Tiles, Transpose, even, pieces, tile_rows};
+use crate::gemm::{Bias, DEPTH, PANEL, PITCH, Panels, Share, Tiles, Transpose, even, pieces, tile_rows};
 use crate::pieces::reserved;
 use crate::planes::product;
 use crate::real::Real;
@@ -171,7 +171,7 @@ fn multiply<T: Real>(
                 row: tile.start,
                 columns: columns.clone(),
                 add,
-                bias: None,
+                bias: Bias::None,
             });
         }
     }

@@ -8,7 +8,7 @@ use super::spread::{KINDS, Spread};
 use super::{Arguments, Block, Dims};
 use crate::error::Error;
 use crate::exec::{Buffer, Exec, zeros};
-use crate::gemm::{DEPTH, PANEL, PITCH, Panels, Share, Tiles, Transpose, even, in_images, pieces, tile_rows};
+use crate::gemm::{Bias, DEPTH, PANEL, PITCH, Panels, Share, Tiles, Transpose, even, in_images, pieces, tile_rows};
 use crate::pieces::reserved;
 use crate::planes::product;
 use crate::real::Real;
@@ -269,7 +269,7 @@ fn multiply<T: Real>(
                     row: tile.start,
                     columns: columns.clone(),
                     add: terms.start > 0,
-                    bias: None,
+                    bias: Bias::None,
                 });
             }
         }

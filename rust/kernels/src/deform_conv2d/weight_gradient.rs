@@ -6,7 +6,9 @@ use super::sample::Sample;
 use super::{Arguments, Dims};
 use crate::error::Error;
 use crate::exec::{Buffer, Exec, zeros};
-use crate::gemm::{DEPTH, MAX_ROWS, PANEL, PITCH, Panels, Share, Tiles, Transpose, even, in_images, pieces, tile_rows};
+use crate::gemm::{
+    Bias, DEPTH, MAX_ROWS, PANEL, PITCH, Panels, Share, Tiles, Transpose, even, in_images, pieces, tile_rows,
+};
 use crate::pieces::reserved;
 use crate::planes::product;
 use crate::real::Real;
@@ -97,7 +99,7 @@ pub fn weight_gradient<T: Real>(
                         row: tile.start,
                         columns: 0..width,
                         add: true,
-                        bias: None,
+                        bias: Bias::None,
                     });
                 }
             }

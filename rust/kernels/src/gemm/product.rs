@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{MAX_ROWS, PANEL, PITCH, Panels, Share, Tiles, even, tile_rows};
+use super::{Bias, MAX_ROWS, PANEL, PITCH, Panels, Share, Tiles, Transpose, even, tile_rows};
 use crate::error::Error;
 use crate::exec::{Buffer, Exec, zeros};
 use crate::lanes::{Isa, Task};
@@ -10,6 +10,9 @@ use crate::real::Real;
 
 /// The right-hand matrices B_g (depth, columns of all images), which need not exist in memory.
 pub trait Source<T: Real>: Sync {
+    /// What it costs to make an element, in copies of one.
+    const COST: usize = 1;
+
     /// Elements of work space that `pack` wants for `columns` columns.
     fn scratch(&self, columns: usize) -> Result<usize, Error>;
 
@@ -25,6 +28,53 @@ pub trait Source<T: Real>: Sync {
     );
 }
 
+/// A matrix by its rows, or by those of its transpose.
+#[derive(Clone, Copy)]
+pub enum Matrix<'a, T> {
+    Rows(&'a [T]),
+    Columns(&'a [T]),
+}
+
+impl<'a, T: Real> Matrix<'a, T> {
+    /// One of several matrices of `len` elements, one after the other.
+    fn group(self, group: usize, len: usize) -> Matrix<'a, T> {
+        match self {
+            Matrix::Rows(a) => Matrix::Rows(&a[group * len..][..len]),
+            Matrix::Columns(a) => Matrix::Columns(&a[group * len..][..len]),
+        }
+    }
+
+    /// The columns `terms` of the rows `own`, for [`Tiles`].
+    fn tile(
+        self,
+        own: Range<usize>,
+        terms: Range<usize>,
+        (rows, depth): (usize, usize),
+        to: &mut [[T; PITCH]],
+        exec: &Exec,
+    ) {
+        if depth == 0 {
+            return;
+        }
+        match self {
+            Matrix::Rows(a) => {
+                for (row, to) in own.zip(to) {
+                    to[..terms.len()].copy_from_slice(&a[row * depth..][terms.clone()]);
+                }
+            }
+            Matrix::Columns(a) => exec.run(Transpose {
+                x: &a[terms.start * rows + own.start..],
+                x_pitch: rows,
+                rows: terms.len(),
+                columns: own.len(),
+                y: to.as_flattened_mut(),
+                y_pitch: PITCH,
+            }),
+        }
+    }
+}
+
+/// Of A (rows, depth) in each group and the maker of B.
 pub struct Product {
     pub images: usize,
     pub groups: usize,
@@ -50,10 +100,10 @@ struct Space<T> {
 }
 
 impl Product {
-    pub fn run<T: Real>(
+    pub fn run<T: Real, S: Source<T>>(
         &self,
-        a: &[T],
-        b: &impl Source<T>,
+        a: Matrix<T>,
+        b: &S,
         bias: Option<&[T]>,
         y: &mut [T],
         exec: &Exec,
@@ -63,7 +113,7 @@ impl Product {
             return Ok(());
         }
         let total = images * columns;
-        let (rows_each, columns_each) = self.task_size(exec);
+        let (rows_each, columns_each) = self.task_size(S::COST, exec);
         let space = || {
             let panels = columns_each.div_ceil(PANEL) * PANEL * block + PANEL;
             Ok(Space { source: zeros(b.scratch(columns_each)?)?, panels: zeros(panels)?, a: zeros(MAX_ROWS * PITCH)? })
@@ -90,9 +140,8 @@ impl Product {
                 let own = share.rows();
                 for tile in even(own.len(), own.len().div_ceil(tile_rows(exec))) {
                     let row = own.start + tile.start;
-                    for (r, to) in a_rows[..tile.len()].iter_mut().enumerate() {
-                        to[..n].copy_from_slice(&a[(row + r) * depth..][terms.clone()]);
-                    }
+                    let inside = row - group * rows..row - group * rows + tile.len();
+                    a.group(group, rows * depth).tile(inside, terms.clone(), (rows, depth), a_rows, exec);
                     exec.run(Tiles {
                         a: &a_rows[..tile.len()],
                         depth: n,
@@ -101,7 +150,7 @@ impl Product {
                         row,
                         columns: columns.clone(),
                         add: k > 0,
-                        bias: bias.filter(|_| k == last).map(|bias| &bias[row..row + tile.len()]),
+                        bias: Bias::rows(bias.filter(|_| k == last).map(|bias| &bias[row..row + tile.len()])),
                     });
                 }
             }
@@ -109,7 +158,7 @@ impl Product {
     }
 
     /// Rows and columns of a task. Tasks that share columns pack them again, tasks that share rows copy A again.
-    fn task_size(&self, exec: &Exec) -> (usize, usize) {
+    fn task_size(&self, cost: usize, exec: &Exec) -> (usize, usize) {
         let total = self.images * self.columns;
         let work = (self.rows * self.depth).saturating_mul(MOST_COLUMNS.min(total)) / MOST_WORK;
         let threads = if exec.threads() == 1 { 1 } else { 4 * exec.threads() };
@@ -119,7 +168,7 @@ impl Product {
             let row_parts = wanted.div_ceil(columns_parts).max(work + 1).min(self.rows.div_ceil(2 * MAX_ROWS));
             let columns = total.div_ceil(columns_parts).div_ceil(PANEL) * PANEL;
             let rows = self.rows.div_ceil(row_parts);
-            (row_parts * total + 2 * total.div_ceil(columns) * self.rows, rows, columns)
+            (row_parts * total * cost + 2 * total.div_ceil(columns) * self.rows, rows, columns)
         };
         let best = (fewest..=fewest.max(wanted.min(total.div_ceil(PANEL)))).map(size).min();
         best.map_or((1, PANEL), |(_, rows, columns)| (rows, columns))

@@ -34,6 +34,10 @@ fn check<T: Real>(product: &Product, with_bias: bool, tolerance: f64) {
     let Product { images, groups, rows, depth, columns, .. } = *product;
     let (a, b) = (random::<T>(groups * rows * depth, 1), random::<T>(images * groups * depth * columns, 2));
     let bias = with_bias.then(|| random::<T>(groups * rows, 3));
+    let mut turned = vec![T::ZERO; a.len()];
+    for (group, k, row) in grid([groups, depth, rows]) {
+        turned[(group * depth + k) * rows + row] = a[(group * rows + row) * depth + k];
+    }
     let mut expected = Vec::new();
     for (n, row, j) in grid([images, groups * rows, columns]) {
         let b_row = |k| ((n * groups + row / rows) * depth + k) * columns + j;
@@ -43,7 +47,11 @@ fn check<T: Real>(product: &Product, with_bias: bool, tolerance: f64) {
     let mut found: Vec<(Level, Vec<T>)> = Vec::new();
     each_exec(|exec| {
         let mut y = unwritten::<T>(expected.len());
-        product.run(&a, &Array { b: &b, groups, depth, columns }, bias.as_deref(), &mut y, exec).expect("runs");
+        let b = Array { b: &b, groups, depth, columns };
+        product.run(Matrix::Rows(&a), &b, bias.as_deref(), &mut y, exec).expect("runs");
+        let mut by_columns = unwritten::<T>(expected.len());
+        product.run(Matrix::Columns(&turned), &b, bias.as_deref(), &mut by_columns, exec).expect("runs");
+        assert_eq!(difference(&y, &by_columns), 0.0);
         let wide: Vec<f64> = y.iter().map(|y| y.to_f64()).collect();
         let error = difference(&wide, &expected);
         assert!(error <= tolerance, "{images} {groups} {rows} {depth} {columns} {:?}: {error:e}", exec.level());

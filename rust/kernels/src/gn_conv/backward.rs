@@ -7,8 +7,8 @@ use crate::conv2d;
 use crate::error::Error;
 use crate::exec::{Exec, zeros};
 use crate::gate_chain;
-use crate::gemm::{DEPTH, PANEL, Product, Source, Transpose};
-use crate::lanes::{Isa, V, Vector};
+use crate::gemm::{DEPTH, Matrix, Product, Source, in_images, into_panels};
+use crate::lanes::Isa;
 use crate::planes::require_len;
 use crate::real::Real;
 
@@ -69,12 +69,10 @@ fn input_gradient<T: Real>(
     if dx.is_empty() {
         return Ok(());
     }
-    let mut turned = zeros(weight.len())?;
-    let (x_pitch, y_pitch) = (d.inputs, rows);
-    exec.run(Transpose { x: weight, x_pitch, rows, columns: d.inputs, y: &mut turned, y_pitch });
     let product =
         Product { images: d.chain.images, groups: 1, rows: d.inputs, depth: rows, block: DEPTH, columns: pixels };
-    product.run(&turned, &Stacked { upper: dp0, lower: dq, first, rows, pixels }, None, dx, exec)
+    let stacked = Stacked { upper: dp0, lower: dq, first, rows, pixels };
+    product.run(Matrix::Columns(weight), &stacked, None, dx, exec)
 }
 
 /// Two arrays of maps, the channels of one above those of the other: `first` of `rows`.
@@ -93,34 +91,17 @@ impl<T: Real> Source<T> for Stacked<'_, T> {
 
     #[inline(always)]
     fn pack<I: Isa>(&self, _: usize, depth: Range<usize>, columns: Range<usize>, _: &mut [T], panels: &mut [T]) {
-        let (lanes, rest, len) = (V::<T, I>::LANES, self.rows - self.first, depth.len());
-        let mut column = columns.start;
-        while column < columns.end {
-            let (image, inside) = (column / self.pixels, column % self.pixels);
-            let n = (self.pixels - inside).min(columns.end - column);
+        let rest = self.rows - self.first;
+        for (image, inside, before) in in_images(columns, self.pixels) {
             for (r, k) in depth.clone().enumerate() {
                 let (x, row) = if k < self.first {
                     (self.upper, image * self.first + k)
                 } else {
                     (self.lower, image * rest + k - self.first)
                 };
-                let from = &x[row * self.pixels + inside..][..n];
-                let mut done = 0;
-                while done < n {
-                    let at = column - columns.start + done;
-                    let end = (PANEL - at % PANEL).min(n - done) + done;
-                    let to = &mut panels[(at / PANEL * len + r) * PANEL + at % PANEL..][..end - done];
-                    let (mut l, from) = (0, &from[done..end]);
-                    while l + lanes <= to.len() {
-                        V::<T, I>::load(&from[l..]).store(&mut to[l..]);
-                        l += lanes;
-                    }
-                    let some = to.len() - l;
-                    V::<T, I>::load_partial(&from[l..], some).store_partial(&mut to[l..], some);
-                    done = end;
-                }
+                let from = &x[row * self.pixels..][inside.clone()];
+                into_panels::<T, I>(from, before, (r, depth.len()), panels);
             }
-            column += n;
         }
     }
 }

@@ -103,7 +103,7 @@ macro_rules! vector {
     (
         $Name:ident: $T:ident x $lanes:literal, $Register:ident, $cast:ident, $words:literal words;
         $set1:ident $loadu:ident $maskload:ident $storeu:ident $maskstore:ident $blendv:ident $cmp:ident
-        $fmadd:ident $max:ident $min:ident $floor:ident $add:ident $sub:ident $mul:ident $div:ident
+        $fmadd:ident $andnot:ident $max:ident $min:ident $floor:ident $add:ident $sub:ident $mul:ident $div:ident
         $to_int:ident $sub_int:ident $half:ident $pow2:ident $sum:ident $reduce_max:ident
     ) => {
         #[derive(Clone, Copy)]
@@ -154,6 +154,10 @@ macro_rules! vector {
             #[inline(always)]
             fn mul_add(self, a: Self, b: Self) -> Self {
                 unsafe { Self($fmadd(self.0, a.0, b.0)) }
+            }
+            #[inline(always)]
+            fn abs(self) -> Self {
+                unsafe { Self($andnot($set1(-0.0), self.0)) }
             }
             #[inline(always)]
             fn max(self, other: Self) -> Self {
@@ -241,13 +245,13 @@ macro_rules! vector {
 vector! {
     F32: f32 x 8, __m256, _mm256_castsi256_ps, 1 words;
     _mm256_set1_ps _mm256_loadu_ps _mm256_maskload_ps _mm256_storeu_ps _mm256_maskstore_ps _mm256_blendv_ps _mm256_cmp_ps
-    _mm256_fmadd_ps _mm256_max_ps _mm256_min_ps _mm256_floor_ps _mm256_add_ps _mm256_sub_ps _mm256_mul_ps _mm256_div_ps
+    _mm256_fmadd_ps _mm256_andnot_ps _mm256_max_ps _mm256_min_ps _mm256_floor_ps _mm256_add_ps _mm256_sub_ps _mm256_mul_ps _mm256_div_ps
     _mm256_cvtps_epi32 _mm256_sub_epi32 _mm256_srai_epi32 pow2_ps sum_ps max_ps
 }
 
 vector! {
     F64: f64 x 4, __m256d, _mm256_castsi256_pd, 2 words;
     _mm256_set1_pd _mm256_loadu_pd _mm256_maskload_pd _mm256_storeu_pd _mm256_maskstore_pd _mm256_blendv_pd _mm256_cmp_pd
-    _mm256_fmadd_pd _mm256_max_pd _mm256_min_pd _mm256_floor_pd _mm256_add_pd _mm256_sub_pd _mm256_mul_pd _mm256_div_pd
+    _mm256_fmadd_pd _mm256_andnot_pd _mm256_max_pd _mm256_min_pd _mm256_floor_pd _mm256_add_pd _mm256_sub_pd _mm256_mul_pd _mm256_div_pd
     _mm256_cvtpd_epi32 _mm_sub_epi32 _mm_srai_epi32 pow2_pd sum_pd max_pd
 }

@@ -54,7 +54,13 @@ pub const EXP_F64: ExpConstants<f64> = ExpConstants {
 #[inline(always)]
 pub fn exp<A: Vector>(x: A) -> A {
     let c = &A::Elem::EXP;
-    let x = A::at_most(A::splat(c.max), A::at_least(A::splat(c.min), x));
+    exp_near(A::at_most(A::splat(c.max), A::at_least(A::splat(c.min), x)))
+}
+
+/// [`exp`] for x in the range of `scale_pow2`.
+#[inline(always)]
+pub fn exp_near<A: Vector>(x: A) -> A {
+    let c = &A::Elem::EXP;
     let rounder = A::splat(c.rounder);
     let n = x.mul_add(A::splat(c.log2_e), rounder) - rounder;
     let r = n.mul_add(A::splat(-c.ln2_lo), n.mul_add(A::splat(-c.ln2_hi), x));

@@ -67,6 +67,10 @@ impl<T: Real, const N: usize> Vector for Array<T, N> {
         self * a + b
     }
     #[inline(always)]
+    fn abs(self) -> Self {
+        Self(self.0.map(T::abs))
+    }
+    #[inline(always)]
     fn max(self, other: Self) -> Self {
         let x = self;
         lanewise!(x, other => if x > other || x.is_nan() { x } else { other })

@@ -35,6 +35,7 @@ impl<T: Real> Task for Methods<'_, T> {
             check("div", load(a) / load(b), &|a, b, _| a / b);
             check("neg", -load(a), &|a, _, _| -a);
             check("mul_add", load(a).mul_add(load(b), load(c)), &|a, b, c| a * b + c);
+            check("abs", load(a).abs(), &|a, _, _| if a < T::ZERO { -a } else { a });
             check("max", load(a).max(load(b)), &|a, b, _| if a > b || a.is_nan() { a } else { b });
             check("at_least", V::<T, I>::at_least(V::<T, I>::zero(), load(a)), &|a, _, _| {
                 if T::ZERO > a { T::ZERO } else { a }

@@ -4,7 +4,9 @@ use std::ops::Range;
 
 use crate::error::Error;
 use crate::exec::{Buffer, Exec, zeros};
-use crate::gemm::{DEPTH, MAX_ROWS, PANEL, PITCH, Panels, Share, Tiles, Transpose, even, pieces, tile_rows};
+use crate::gemm::{
+    Bias, DEPTH, MAX_ROWS, Matrix, PANEL, PITCH, Pack, Panels, Share, Stored, Tiles, Transpose, even, pieces, tile_rows,
+};
 use crate::real::Real;
 
 /// Multiply-adds of one task: about 10 ms.
@@ -13,40 +15,24 @@ const MOST_WORK: usize = 1 << 29;
 /// Bytes of the block of B that stays in the cache while rows of A pass.
 const MOST_BYTES: usize = 1 << 19;
 
-/// The right-hand matrix B (depth, columns): by its rows, or by those of its transpose.
-#[derive(Clone, Copy)]
-pub enum Matrix<'a, T> {
-    Rows(&'a [T]),
-    Columns(&'a [T]),
-}
-
 impl<T: Real> Matrix<'_, T> {
-    /// The rows `terms` of the columns `own` as panels of [`PANEL`] columns, one after the other, each row by row.
+    /// For a right-hand matrix (depth, columns): the rows `terms` of the columns `own` as panels of [`PANEL`] columns, one after the
+    /// other, each row by row.
     fn pack(self, terms: Range<usize>, own: Range<usize>, (depth, columns): (usize, usize), to: &mut [T], exec: &Exec) {
         if terms.is_empty() {
             return;
         }
-        let starts = pieces(own, PANEL);
-        for (part, panel) in starts.zip(to.chunks_exact_mut(terms.len() * PANEL)) {
-            match self {
-                Matrix::Rows(b) => pack(&b[terms.start * columns..], columns, part, panel),
-                Matrix::Columns(b) => exec.run(Transpose {
-                    x: &b[part.start * depth + terms.start..],
-                    x_pitch: depth,
-                    rows: part.len(),
-                    columns: terms.len(),
-                    y: panel,
-                    y_pitch: PANEL,
-                }),
+        let b = match self {
+            Matrix::Rows(x) => {
+                let b = &Stored { x, groups: 1, depth, columns };
+                return exec.run(Pack { b, group: 0, depth: terms, columns: own, scratch: &mut [], panels: to });
             }
+            Matrix::Columns(b) => b,
+        };
+        for (part, y) in pieces(own, PANEL).zip(to.chunks_exact_mut(terms.len() * PANEL)) {
+            let (x, rows) = (&b[part.start * depth + terms.start..], part.len());
+            exec.run(Transpose { x, x_pitch: depth, rows, columns: terms.len(), y, y_pitch: PANEL });
         }
-    }
-}
-
-/// The columns `own` of b, as many rows as the panel has.
-fn pack<T: Real>(b: &[T], columns: usize, own: Range<usize>, panel: &mut [T]) {
-    for (to, row) in panel.chunks_exact_mut(PANEL).zip(b.chunks(columns)) {
-        to[..own.len()].copy_from_slice(&row[own.clone()]);
     }
 }
 
@@ -83,12 +69,6 @@ pub fn multiply<T: Real>(
                 let row = own.start + tile.start;
                 for (r, to) in a_rows[..tile.len()].iter_mut().enumerate() {
                     to[..n].copy_from_slice(&a[(row + r) * depth + terms.start..][..n]);
-                    if let Some(bias) = bias
-                        && terms.start == 0
-                    {
-                        let mut to = share.from_column(columns_own.start);
-                        to.row(row + r, 0..columns_own.len()).copy_from_slice(&bias[columns_own.clone()]);
-                    }
                 }
                 exec.run(Tiles {
                     a: &a_rows[..tile.len()],
@@ -97,8 +77,11 @@ pub fn multiply<T: Real>(
                     c: &mut share,
                     row,
                     columns: columns_own.clone(),
-                    add: terms.start > 0 || bias.is_some(),
-                    bias: None,
+                    add: terms.start > 0,
+                    bias: match bias {
+                        Some(bias) if terms.end == depth => Bias::Columns(&bias[columns_own.clone()]),
+                        _ => Bias::None,
+                    },
                 });
             }
         }
@@ -196,7 +179,7 @@ impl Gram {
                         row: own.start + tile.start,
                         columns: columns.clone(),
                         add: block.start > part,
-                        bias: None,
+                        bias: Bias::None,
                     });
                 }
             }

@@ -6,23 +6,17 @@ use std::ops::Range;
 use super::{Arguments, Dims};
 use crate::error::Error;
 use crate::exec::{Buffer, Exec, zeros};
-use crate::gemm::{DEPTH, PANEL, Product, Source};
-use crate::lanes::{self, Isa, Task, V, Vector};
-use crate::real::Real;
+use crate::gelu;
+use crate::gemm::{DEPTH, Matrix, PANEL, Product, Source, in_images};
+use crate::lanes::{Isa, Task, V, Vector};
+use crate::real::{Real, finite};
 use crate::sums::{self, Pairwise, Terms};
-
-/// Φ is 0 or 1 beyond.
-pub const FAR: f64 = 40.0;
 
 /// Whether the sizes and the parameters allow the passes to take sums and factors in another order than the parts do.
 pub fn serves<T: Real>(a: &Arguments<&[T]>, mean: &[T], var: &[T], d: &Dims) -> bool {
     let parameters = [a.proj0_weight, a.proj0_bias, a.bn_weight, a.bn_bias, a.proj1_weight, a.proj1_bias];
     let given = if d.training { [&[][..], &[]] } else { [mean, var] };
-    d.expanded * d.outputs * d.images * d.pixels() > 0 && parameters.into_iter().chain(given).all(finite)
-}
-
-pub fn finite<T: Real>(x: &[T]) -> bool {
-    x.iter().all(|&x| x * T::ZERO == T::ZERO)
+    d.expanded * d.outputs * d.images * d.pixels() > 0 && parameters.into_iter().chain(given).all(|x| finite(x))
 }
 
 /// x̂ of expanded channel r = i·R + … of group i is offset[r] + Σ_t weight[r, t]·(x[t·M + i] − shift[t·M + i]).
@@ -172,7 +166,7 @@ pub fn forward<T: Real>(
     let fold = Fold::new(a, shift, mean, var, d)?;
     let product =
         Product { images: d.images, groups: 1, rows: d.outputs, depth: d.expanded, block: DEPTH, columns: d.pixels() };
-    product.run(a.proj1_weight, &Activated { a, fold: &fold, d }, Some(a.proj1_bias), y, exec) // (F5)
+    product.run(Matrix::Rows(a.proj1_weight), &Activated { a, fold: &fold, d }, Some(a.proj1_bias), y, exec) // (F5)
 }
 
 /// The maps a, made panel by panel.
@@ -183,6 +177,8 @@ struct Activated<'a, T> {
 }
 
 impl<T: Real> Source<T> for Activated<'_, T> {
+    const COST: usize = 10;
+
     fn scratch(&self, _columns: usize) -> Result<usize, Error> {
         Ok(self.d.heads * PANEL)
     }
@@ -209,8 +205,7 @@ impl<T: Real> Source<T> for Activated<'_, T> {
                         }
                         let u =
                             x_hat.mul_add(V::<T, I>::splat(self.a.bn_weight[r]), V::<T, I>::splat(self.a.bn_bias[r])); // (F3)
-                        let (below, _) = lanes::distribution(lanes::within(u, FAR));
-                        (V::<T, I>::at_least(V::<T, I>::splat(T::from_f64(-FAR)), u) * below).store(&mut to[k..]); // (F4)
+                        gelu::exact(u).0.store(&mut to[k..]); // (F4)
                     }
                 }
                 column += PANEL;
@@ -234,15 +229,11 @@ pub fn centred<T: Real>(
     let pixels = d.pixels();
     for (t, row) in to.chunks_exact_mut(pitch).take(d.heads).enumerate() {
         let c = t * d.groups + group;
-        let (mut column, mut done) = (columns.start, 0);
-        while column < columns.end {
-            let (n, pixel) = (column / pixels, column % pixels);
-            let len = (pixels - pixel).min(columns.end - column);
-            let from = &x[(n * d.channels + c) * pixels + pixel..][..len];
-            for (to, &x) in row[done..done + len].iter_mut().zip(from) {
+        for (image, inside, before) in in_images(columns.clone(), pixels) {
+            let from = &x[(image * d.channels + c) * pixels..][inside];
+            for (to, &x) in row[before..before + from.len()].iter_mut().zip(from) {
                 *to = x - shift[c];
             }
-            (column, done) = (column + len, done + len);
         }
     }
 }

@@ -92,6 +92,8 @@ fn fused_passes_agree_with_the_parts() {
         (3, 4, 2, 8, 9, (5, 7)),
         (2, 5, 2, 3, 15, (4, 33)),
         (1, 4, 9, 8, 33, (40, 30)),
+        (2, 2, 70, 3, 5, (6, 7)), // several blocks of groups
+        (1, 3, 2, 150, 4, (5, 6)),
     ];
     for (images, heads, groups, rows, outputs, size) in sizes {
         for running in [false, true] {

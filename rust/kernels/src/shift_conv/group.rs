@@ -3,7 +3,7 @@
 use crate::error::Error;
 use crate::exec::{Buffer, Exec, zeros};
 use crate::lanes::{self, Isa, MAX_LANES, Task, V, Vector};
-use crate::real::Real;
+use crate::real::{Real, finite};
 use crate::shift_conv::grid::{Grid, Phase};
 use crate::tap_sum::{TapDots, TapSums, Taps, fold, pack};
 
@@ -111,7 +111,7 @@ impl<'a, T: Real> Adjoint<'a, T> {
         let (g, group) = (&self.grid, self.grid.outputs * self.grid.count() * self.grid.count());
         let (len, own) = (g.long_row(&g.dy, g.band(band).len()), g.own_rows(band).len() * g.size.1);
         let weight = &self.weight[e * group..][..group];
-        if !weight.iter().all(|&w| w * T::ZERO == T::ZERO) {
+        if !finite(weight) {
             for (m, dmap) in dmaps.chunks_mut(step).enumerate() {
                 g.spread_literally(band, m, weight, &scratch.dy, &mut dmap[..own]);
             }

@@ -1,0 +1,60 @@
+//! A right-hand side that exists in memory.
+
+use std::ops::Range;
+
+use super::{PANEL, Source, in_images};
+use crate::error::Error;
+use crate::lanes::{Isa, V, Vector};
+use crate::real::Real;
+
+/// x (images, groups, depth, columns).
+pub struct Stored<'a, T> {
+    pub x: &'a [T],
+    pub groups: usize,
+    pub depth: usize,
+    pub columns: usize,
+}
+
+impl<T: Real> Source<T> for Stored<'_, T> {
+    fn scratch(&self, _: usize) -> Result<usize, Error> {
+        Ok(0)
+    }
+
+    #[inline(always)]
+    fn pack<I: Isa>(&self, group: usize, depth: Range<usize>, columns: Range<usize>, _: &mut [T], panels: &mut [T]) {
+        for (image, inside, before) in in_images(columns, self.columns) {
+            // Row by row: long runs of x.
+            for (r, k) in depth.clone().enumerate() {
+                let row = &self.x[((image * self.groups + group) * self.depth + k) * self.columns..][inside.clone()];
+                into_panels::<T, I>(row, before, (r, depth.len()), panels);
+            }
+        }
+    }
+}
+
+/// Writes x into row r of panels of so many rows, from column `first` on.
+#[inline(always)]
+pub fn into_panels<T: Real, I: Isa>(x: &[T], first: usize, (r, rows): (usize, usize), panels: &mut [T]) {
+    let mut done = 0;
+    while done < x.len() {
+        let (panel, at) = ((first + done) / PANEL, (first + done) % PANEL);
+        let n = (PANEL - at).min(x.len() - done);
+        copy::<T, I>(&x[done..done + n], &mut panels[(panel * rows + r) * PANEL + at..][..n]);
+        done += n;
+    }
+}
+
+/// Copies at most a panel's row.
+#[inline(always)]
+fn copy<T: Real, I: Isa>(x: &[T], y: &mut [T]) {
+    let lanes = V::<T, I>::LANES;
+    let (n, x) = (y.len(), &x[..y.len()]);
+    let mut k = 0;
+    while k + lanes <= n {
+        V::<T, I>::load(&x[k..]).store(&mut y[k..]);
+        k += lanes;
+    }
+    if k < n {
+        V::<T, I>::load_partial(&x[k..], n - k).store_partial(&mut y[k..], n - k);
+    }
+}
