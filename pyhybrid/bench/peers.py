@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from pyhybrid.bench.blocks import BLOCKS
+from pyhybrid.bench.torch_layers import attention, gates, global_filter, relative_bias
 from pyhybrid.bench.work import HEADS, WINDOW, Work
 
 Array = np.ndarray
@@ -175,44 +177,22 @@ def _attention_steps(t: dict[str, Any], work: Work) -> Any:
     return scores.softmax(-1) @ t["v"]
 
 
-def _relative_bias(t: dict[str, Any], work: Work) -> Any:
-    """The bias of all pairs of tokens, (heads, N, N), read from the table of every head."""
-    import torch
+def _relative_attention(fused: bool) -> Callable[..., Any]:
+    def formula(t: dict[str, Any], work: Work) -> Any:
+        return attention(t["q"], t["k"], t["v"], relative_bias(t["table"], work.config["size"])[None], fused)
 
-    from pyhybrid.ops import relative_bias
-
-    return t["table"].flatten(1)[:, torch.from_numpy(relative_bias.index(work.config["size"]))]
+    return formula
 
 
-def _relative_attention_fused(t: dict[str, Any], work: Work) -> Any:
-    import torch.nn.functional as F
-
-    return F.scaled_dot_product_attention(t["q"], t["k"], t["v"], attn_mask=_relative_bias(t, work))
-
-
-def _relative_attention_steps(t: dict[str, Any], work: Work) -> Any:
-    scores = (t["q"] * t["q"].shape[-1] ** -0.5) @ t["k"].transpose(-1, -2)
-    return (scores + _relative_bias(t, work)).softmax(-1) @ t["v"]
-
-
-def _gates(t: dict[str, Any], p: Any, filtered: Any, names: tuple[str, str], order: int, scale: float) -> Any:
-    """The chain as in the official code: the scaled maps split, then products and 1x1 convolutions in turn."""
-    import torch.nn.functional as F
-
-    C = filtered.shape[1] // (2**order - 1)
-    weight, bias = (t[name] for name in names)
-    row = at = 0
-    for k, f in enumerate((filtered * scale).split([C << k for k in range(order)], dim=1)):
-        if k:
-            O, I = C << k, C << (k - 1)
-            p = F.conv2d(p, weight[at : at + O * I].view(O, I, 1, 1), bias[row : row + O])
-            at, row = at + O * I, row + O
-        p = p * f
-    return p
+def _projections(weight: Any, bias: Any, channels: int, order: int) -> list[tuple[Any, Any]]:
+    """The 1x1 convolutions between the gates, of which the operators take flat arrays; the first gate has so many channels."""
+    widths = [channels << k for k in range(order)]
+    weights = weight.split([O * I for I, O in pairwise(widths)])
+    return [(w.view(O, -1, 1, 1), b) for w, b, O in zip(weights, bias.split(widths[1:]), widths[1:], strict=True)]
 
 
 def _gate_chain(t: dict[str, Any], work: Work) -> Any:
-    return _gates(t, t["p0"], t["filtered"], ("weight", "bias"), **work.config)
+    return gates(t["p0"], t["filtered"], _projections(t["weight"], t["bias"], t["p0"].shape[1], work.config["order"]), work.config["scale"])
 
 
 def _gn_conv(t: dict[str, Any], work: Work) -> Any:
@@ -222,7 +202,7 @@ def _gn_conv(t: dict[str, Any], work: Work) -> Any:
     channels = len(t["dwconv_weight"])
     p, q = fused.split([fused.shape[1] - channels, channels], dim=1)
     filtered = F.conv2d(q, t["dwconv_weight"], t["dwconv_bias"], padding=WINDOW // 2, groups=channels)
-    p = _gates(t, p, filtered, ("pws_weight", "pws_bias"), **work.config)
+    p = gates(p, filtered, _projections(t["pws_weight"], t["pws_bias"], p.shape[1], work.config["order"]), work.config["scale"])
     return F.conv2d(p, t["proj_out_weight"], t["proj_out_bias"])
 
 
@@ -234,10 +214,7 @@ def _gn_conv_channels_last(t: dict[str, Any], work: Work) -> Any:
 
 
 def _global_filter(t: dict[str, Any], work: Work) -> Any:
-    import torch
-
-    X = torch.fft.rfft2(t["x"], norm="ortho")
-    return torch.fft.irfft2(X * torch.view_as_complex(t["weight"]), s=t["x"].shape[2:], norm="ortho")
+    return global_filter(t["x"], t["weight"])
 
 
 def _squeeze_excite(t: dict[str, Any], work: Work) -> Any:
@@ -328,7 +305,7 @@ FORMULAS: dict[str, dict[str, Callable[..., Any]]] = {
     "max_pool2d": {"torch": _max_pool2d},
     "local_attention": {"torch": _attention_taps, "torch unfold": _attention_unfold},
     "attention": {"torch": _attention_fused, "torch step by step": _attention_steps},
-    "relative_attention": {"torch": _relative_attention_fused, "torch step by step": _relative_attention_steps},
+    "relative_attention": {"torch": _relative_attention(fused=True), "torch step by step": _relative_attention(fused=False)},
     "aggregation": {"torch": _aggregation},
     "squeeze_excite": {"torch": _squeeze_excite},
     "gate_chain": {"torch": _gate_chain},

@@ -1,11 +1,13 @@
 """One training step of a whole network, each contender in a process of its own: seconds, and the most memory it held.
 
-`rust` never unfolds; `numpy`, the readable bodies, does, and so does the network in PyTorch that follows the official code. A process may
-be given a limit of address space: then a step that needs more ends in an error instead of a machine that swaps.
+`rust` never unfolds; `numpy`, the readable bodies, does, and so does ResNet-ACmix in PyTorch, which follows the official code. The other
+networks that are written for PyTorch (`networks`) use its own attention. A process may be given a limit of address space: then a step
+that needs more ends in an error instead of a machine that swaps.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -15,9 +17,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-__all__ = ["CONTENDERS", "Step", "measure"]
+__all__ = ["OURS", "Step", "contenders", "measure"]
 
-CONTENDERS = ("rust", "numpy", "torch unfold")
+OURS = ("rust", "numpy")
 
 
 class Step(NamedTuple):
@@ -27,6 +29,15 @@ class Step(NamedTuple):
     seconds: float = 0.0        # of the second step; the first warms up
     peak: int = 0               # bytes resident at most, everything included
     problem: str = ""
+
+
+def contenders(model: str) -> list[str]:
+    """Who can do a step of this network here: our two backends and, where PyTorch is installed, the formulas that compute it."""
+    from pyhybrid.bench.networks import peers
+    from pyhybrid.papers import build
+
+    net = build(model, seed=None)
+    return [*OURS, *(peers(net) if importlib.util.find_spec("torch") else ())]
 
 
 def measure(model: str, batch: int, image_size: int, contender: str, limit: int | None = None, threads: int = 2,
@@ -51,10 +62,7 @@ def main(task: str) -> None:
 
     model, batch, image_size, contender, limit, threads = json.loads(task)
     x = np.random.default_rng(0).standard_normal((batch, 3, image_size, image_size), np.float32)
-    if contender == "torch unfold":
-        step = _torch_step(model, image_size, x, threads)
-    else:
-        step = _own_step(model, image_size, x, contender, threads)
+    step = (_own_step if contender in OURS else _torch_step)(model, image_size, x, contender, threads)
     if limit is not None:
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     step()
@@ -91,26 +99,41 @@ def _cross_entropy_gradient(logits: np.ndarray) -> np.ndarray:
     return probability / np.float32(len(logits))
 
 
-def _torch_step(model: str, image_size: int, x: np.ndarray, threads: int) -> Any:
+def _torch_step(model: str, image_size: int, x: np.ndarray, name: str, threads: int) -> Any:
     import torch
     import torch.nn.functional as F
 
-    from pyhybrid.bench.torch_resnet import forward
+    from pyhybrid.bench.networks import peers
     from pyhybrid.papers import build
 
     torch.set_num_threads(threads)
-    net = build(model, image_size=image_size)
-    state = {name: torch.from_numpy(value) for name, value in net.state_dict().items()}
-    learnt = [state[name].requires_grad_() for name in net.named_params()]
-    images, labels = torch.from_numpy(x), torch.zeros(len(x), dtype=torch.long)
+    net = build(model, image_size=image_size, seed=None)        # without memory: what the formula is told of the network
+    forward, channels_last = peers(net)[name]
+    state = laid_out(build(model, image_size=image_size).state_dict(), channels_last)
+    learnt = [state[key].requires_grad_() for key in net.named_params()]
+    images, labels = laid_out({"x": x}, channels_last)["x"], torch.zeros(len(x), dtype=torch.long)
 
     def step() -> None:
-        loss = F.cross_entropy(forward(state, images, net.layers, net.head), labels)     # type: ignore[attr-defined]
+        loss = F.cross_entropy(forward(state, images, net), labels)
         for parameter, grad in zip(learnt, torch.autograd.grad(loss, learnt), strict=True):
             with torch.no_grad():
                 parameter -= 1e-3 * grad
 
     return step
+
+
+def laid_out(arrays: dict[str, np.ndarray], channels_last: bool) -> dict[str, Any]:
+    """Tensors of the same names; maps and kernels, where it is asked for, so that the channels of a pixel are neighbours.
+
+    The weight of a filter in frequency has four axes too, but is no kernel: the last one holds complex numbers.
+    """
+    import torch
+
+    tensors = {name: torch.from_numpy(value) for name, value in arrays.items()}
+    if not channels_last:
+        return tensors
+    return {name: value.to(memory_format=torch.channels_last) if value.ndim == 4 and not name.endswith("complex_weight") else value
+            for name, value in tensors.items()}
 
 
 if __name__ == "__main__":

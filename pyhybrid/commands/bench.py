@@ -73,16 +73,10 @@ def rows(options: argparse.Namespace) -> tuple[dict[int, tuple[float, float]], l
 
 def training_step(options: argparse.Namespace) -> int:
     """Every contender in a process of its own; the exit status says whether the compiled kernels could do it."""
-    import importlib.util
-
     from pyhybrid.bench import training_step as steps
-    from pyhybrid.papers import variant
 
-    variant(options.training_step)
+    contenders = [name for name in steps.contenders(options.training_step) if not (options.without_numpy and name == "numpy")]
     limit = None if options.memory is None else int(options.memory * 1e9)
-    contenders = [name for name in steps.CONTENDERS if not (options.without_numpy and name == "numpy")]
-    if importlib.util.find_spec("torch") is None or "resnet" not in options.training_step:     # the only network written for PyTorch
-        contenders.remove("torch unfold")
     threads = (options.threads or [min(2, os.cpu_count() or 1)])[-1]
     found = []
     for contender in contenders:
@@ -90,7 +84,7 @@ def training_step(options: argparse.Namespace) -> int:
         found.append(step)
         if not options.json:
             numbers = step.problem or f"{step.seconds:8.2f} s   peak {step.peak / 1e9:6.2f} GB"
-            print(f"{options.training_step}  batch {options.batch}  {threads} thr  {contender:<14} {numbers}", flush=True)
+            print(f"{options.training_step}  batch {options.batch}  {threads} thr  {contender:<20} {numbers}", flush=True)
     if options.json:
         print(json.dumps([step._asdict() for step in found]))
     return 1 if found[0].problem else 0

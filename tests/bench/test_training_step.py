@@ -1,32 +1,34 @@
-"""The benchmark of a training step: its peer computes the same network, and a step that does not fit says so."""
+"""The benchmark of a training step: who takes part, and that a step that does not fit says so."""
 
-import numpy as np
+import importlib.util
+
 import pytest
 
 from pyhybrid import backend, cli
 from pyhybrid.bench import training_step
-from pyhybrid.papers.acmix import ResNet
-
-
-def test_the_peer_computes_the_same_logits():
-    torch = pytest.importorskip("torch")
-    from pyhybrid.bench.torch_resnet import forward
-
-    net = ResNet((1, 2), planes=(8, 16), stem=8, num_classes=4, seed=1).train()
-    x = np.random.default_rng(0).standard_normal((2, 3, 48, 48))
-    state = {name: torch.from_numpy(value) for name, value in net.state_dict().items()}
-    default = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    try:
-        theirs = forward(state, torch.from_numpy(x), net.layers, net.head).numpy()
-    finally:
-        torch.set_default_dtype(default)
-    np.testing.assert_allclose(net.forward(x)[0], theirs, atol=1e-12)
 
 
 def test_a_step_is_measured_in_a_process_of_its_own():
     found = training_step.measure("acmix_resnet26", 1, 64, "rust" if backend.available() else "numpy", threads=1)
     assert found.problem == "" and found.seconds > 0 and found.peak > 2**24
+
+
+@pytest.mark.parametrize(("model", "peer"), [("hornet_tiny", "torch channels last"), ("smt_tiny", "torch"), ("acmix_tiny", "torch unfold")])
+def test_a_step_in_pytorch_is_measured_too(model, peer):
+    pytest.importorskip("torch")
+    assert peer in training_step.contenders(model)
+    found = training_step.measure(model, 2, 32, peer, threads=1)
+    assert found.problem == "" and found.seconds > 0 and found.peak > 2**24
+
+
+@pytest.mark.parametrize("model", ["das_resnet50", "coatnet_tiny", "acmix_swin_t"])
+def test_a_network_without_a_formula_is_measured_in_our_backends_alone(model):
+    assert training_step.contenders(model) == ["rust", "numpy"]
+
+
+def test_without_pytorch_there_are_our_backends_alone(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert training_step.contenders("smt_t") == ["rust", "numpy"]
 
 
 def test_a_step_that_does_not_fit_says_so():
