@@ -15,19 +15,20 @@
 //! frame of zeros, and a last row of zeros for points that read nothing: no pixel of a cell needs a test.
 
 mod forward;
-mod input_gradient;
+mod gradients;
+mod parts;
+mod products;
 mod sample;
 mod spread;
 #[cfg(test)]
 mod tests;
-mod weight_gradient;
 
 use std::ops::Range;
 
 use crate::conv2d;
 use crate::error::{Error, require};
 use crate::exec::{Buffer, Exec, zeros};
-use crate::gemm::{Transpose, even};
+use crate::gemm::Transpose;
 use crate::planes::{product, require_len};
 use crate::real::Real;
 
@@ -166,13 +167,6 @@ struct Block {
     channels: Range<usize>,
 }
 
-/// The channels of a group in blocks of at most `most`.
-fn blocks(group: usize, most: usize, d: &Dims) -> impl Iterator<Item = Block> + use<> {
-    let inputs = d.per_group().0;
-    let first = group * inputs;
-    even(inputs, inputs.div_ceil(most)).map(move |part| Block { group, channels: first + part.start..first + part.end })
-}
-
 pub fn forward<T: Real>(arrays: &Arguments<&[T]>, y: &mut [T], d: &Dims, exec: &Exec) -> Result<(), Error> {
     d.check(arrays, y)?;
     forward::forward(arrays, y, d, exec) // (F1) (F2) (F3) (F4)
@@ -194,6 +188,6 @@ pub fn backward<T: Real>(
         conv2d::bias_gradient(dy, dbias, &d.conv, exec)?; // (B1)
     }
     let x_last = channels_last(arrays.x, d, exec)?;
-    weight_gradient::weight_gradient(dy, &x_last, arrays, dweight, d, exec)?; // (B2)
-    input_gradient::input_gradient(dy, &x_last, arrays, dx, doffset, dmask, d, exec) // (B3) (B4) (B5)
+    let gradients = gradients::Gradients { x: dx, offset: doffset, weight: dweight, mask: dmask };
+    gradients::gradients(dy, &x_last, arrays, gradients, d, exec) // (B2) (B3) (B4) (B5)
 }

@@ -19,7 +19,7 @@ use std::ops::Range;
 
 use crate::error::{Error, require};
 use crate::exec::{Exec, zeros};
-use crate::gemm::{Bias, DEPTH, MAX_ROWS, PANEL, PITCH, Panels, Share, Tiles, even, tile_rows};
+use crate::gemm::{DEPTH, MAX_ROWS, Onto, PANEL, PITCH, Panels, Share, Tiles, even, tile_rows};
 use crate::planes::{product, require_len};
 use crate::real::Real;
 
@@ -211,7 +211,6 @@ fn columns_of_task(total: usize, channels: usize, exec: &Exec) -> usize {
 fn project<T: Real>(out: Out<T>, depth: usize, panels: &[T], a: &mut [T], to: &mut Share<T>, row: usize, exec: &Exec) {
     let columns = to.columns();
     let (a, _) = a.as_chunks_mut::<PITCH>();
-    let last = (depth - 1) / DEPTH * DEPTH;
     for block in (0..depth).step_by(DEPTH) {
         let n = DEPTH.min(depth - block);
         let mut starts = [0; MOST_COLUMNS / PANEL];
@@ -230,8 +229,7 @@ fn project<T: Real>(out: Out<T>, depth: usize, panels: &[T], a: &mut [T], to: &m
                 c: to,
                 row: row + tile.start,
                 columns: columns.clone(),
-                add: block > 0,
-                bias: Bias::rows(out.bias.filter(|_| block == last).map(|bias| &bias[tile])),
+                onto: if block > 0 { Onto::C } else { Onto::rows(out.bias.map(|bias| &bias[tile])) },
             });
         }
     }

@@ -4,13 +4,11 @@
 //! * Each sum is a chain c = fma(a, b, c) over at most [`DEPTH`] terms, in order, from zero; longer sums are such blocks, added in order.
 //!   Nothing depends on where in a tile or panel an element lies, so results are the same for every split of the work and, since
 //!   lanes are independent, at every level with fused multiply-add.
-//! * [`Share`] is what lets tasks write disjoint parts of one array.
+//! * Sums go from registers to their place; only where a panel is cut by the end of an image or of C do they pass through memory.
 
-// `Share`: safe Rust cannot cut an array into rectangles. `sums`: three checks per step made the loop up to 40 % slower, depending on
-// how its jumps lie in memory.
+// `sums`: three checks per step made the loop up to 40 % slower, depending on how its jumps lie in memory; it writes where `Share` says.
 #![allow(unsafe_code)]
 
-use std::marker::PhantomData;
 use std::ops::Range;
 
 use crate::exec::Exec;
@@ -18,10 +16,13 @@ use crate::lanes::{self, Isa, Task, V, Vector};
 use crate::real::Real;
 
 mod product;
+mod share;
 mod stored;
 mod transpose;
 
 pub use product::{Matrix, Pack, Product, Source};
+use share::Place;
+pub use share::Share;
 pub use stored::{Stored, into_panels};
 pub use transpose::{Transpose, transpose};
 
@@ -39,92 +40,6 @@ pub const PANEL: usize = 32;
 
 /// The most rows of a tile at any level.
 pub const MAX_ROWS: usize = 14;
-
-/// Part of an array (images, rows, columns): the rows `rows` at the columns `columns`, counted through all images.
-pub struct Share<'a, T> {
-    start: *mut T,
-    height: usize,
-    width: usize,
-    rows: Range<usize>,
-    columns: Range<usize>,
-    array: PhantomData<&'a mut [T]>,
-}
-
-// SAFETY: a share is used like the `&mut [T]` it was made from, and no two shares have an element in common.
-unsafe impl<T: Send> Send for Share<'_, T> {}
-
-impl<'a, T> Share<'a, T> {
-    /// All of y (images, height, width).
-    pub fn new(y: &'a mut [T], images: usize, height: usize, width: usize) -> Self {
-        assert_eq!(y.len(), images * height * width);
-        Self { start: y.as_mut_ptr(), height, width, rows: 0..height, columns: 0..images * width, array: PhantomData }
-    }
-
-    pub fn rows(&self) -> Range<usize> {
-        self.rows.clone()
-    }
-
-    pub fn columns(&self) -> Range<usize> {
-        self.columns.clone()
-    }
-
-    fn part(&self, rows: Range<usize>, columns: Range<usize>) -> Share<'a, T> {
-        Share { start: self.start, height: self.height, width: self.width, rows, columns, array: PhantomData }
-    }
-
-    /// Disjoint shares of `each` rows, the last one fewer.
-    pub fn by_rows(self, each: usize) -> impl Iterator<Item = Share<'a, T>> + Send
-    where
-        T: Send,
-    {
-        pieces(self.rows(), each).map(move |rows| self.part(rows, self.columns()))
-    }
-
-    /// Disjoint shares of `each` columns, the last one fewer.
-    pub fn by_columns(self, each: usize) -> impl Iterator<Item = Share<'a, T>> + Send
-    where
-        T: Send,
-    {
-        pieces(self.columns(), each).map(move |columns| self.part(self.rows(), columns))
-    }
-
-    /// The columns from `column` to the end of its image or of the share.
-    #[inline]
-    pub fn from_column(&mut self, column: usize) -> Columns<'_, 'a, T> {
-        assert!(self.columns.contains(&column));
-        let (image, inside) = (column / self.width, column % self.width);
-        let room = (self.width - inside).min(self.columns.end - column);
-        Columns { offset: image * self.height * self.width + inside, room, share: self }
-    }
-}
-
-/// Columns of one image of a share.
-pub struct Columns<'s, 'a, T> {
-    share: &'s mut Share<'a, T>,
-    offset: usize,
-    room: usize,
-}
-
-impl<T> Columns<'_, '_, T> {
-    /// How many columns there are.
-    #[inline(always)]
-    pub fn room(&self) -> usize {
-        self.room
-    }
-
-    /// Some of these columns in a row of the share.
-    #[inline(always)]
-    pub fn row(&mut self, row: usize, columns: Range<usize>) -> &mut [T] {
-        let share = &*self.share;
-        assert!(
-            share.rows.start <= row && row < share.rows.end && columns.start <= columns.end && columns.end <= self.room
-        );
-        let first = self.offset + row * share.width + columns.start;
-        // SAFETY: row and columns belong to this share, hence lie in the array, and no other share holds them; the borrow of the
-        // share lasts as long as the slice.
-        unsafe { std::slice::from_raw_parts_mut(share.start.add(first), columns.len()) }
-    }
-}
 
 /// Consecutive ranges of `each` that make up `whole`.
 pub fn pieces(whole: Range<usize>, each: usize) -> impl Iterator<Item = Range<usize>> + Send {
@@ -179,41 +94,38 @@ pub struct Tiles<'a, 'b, T> {
     pub c: &'a mut Share<'b, T>,
     pub row: usize,
     pub columns: Range<usize>,
-    pub add: bool,
-    pub bias: Bias<'a, T>,
+    pub onto: Onto<'a, T>,
 }
 
-/// What is added to C besides.
+/// What the sums are added to.
 #[derive(Clone, Copy)]
-pub enum Bias<'a, T> {
-    None,
+pub enum Onto<'a, T> {
+    Nothing,
+    /// What C holds.
+    C,
     /// One number for each row of A.
     Rows(&'a [T]),
     /// One number for each of the columns.
     Columns(&'a [T]),
 }
 
-impl<'a, T> Bias<'a, T> {
+impl<'a, T: Real> Onto<'a, T> {
+    /// What C holds, or nothing.
+    pub fn c(add: bool) -> Self {
+        if add { Onto::C } else { Onto::Nothing }
+    }
+
     /// One number for each row of A, if given.
     pub fn rows(bias: Option<&'a [T]>) -> Self {
-        bias.map_or(Bias::None, Bias::Rows)
+        bias.map_or(Onto::Nothing, Onto::Rows)
     }
-}
 
-impl<T: Real> Bias<'_, T> {
-    /// To the sums of some rows at the columns `first..first + n`.
+    /// The same for `n` of the columns.
     #[inline(always)]
-    fn add<I: Isa>(self, sums: &mut [[T; PANEL]], first: usize, n: usize) {
-        for (r, sums) in sums.iter_mut().enumerate() {
-            for l in (0..PANEL).step_by(V::<T, I>::LANES) {
-                let own = n.saturating_sub(l).min(V::<T, I>::LANES);
-                let bias = match self {
-                    Bias::None => return,
-                    Bias::Rows(bias) => V::<T, I>::splat(bias[r]),
-                    Bias::Columns(bias) => V::<T, I>::load_partial(&bias[(first + l).min(bias.len())..], own),
-                };
-                (V::<T, I>::load(&sums[l..]) + bias).store(&mut sums[l..]);
-            }
+    fn at(self, columns: Range<usize>) -> Self {
+        match self {
+            Onto::Columns(bias) => Onto::Columns(&bias[columns]),
+            other => other,
         }
     }
 }
@@ -222,90 +134,73 @@ impl<T: Real> Task for Tiles<'_, '_, T> {
     type Out = ();
     #[inline(always)]
     fn run<I: Isa>(mut self) {
-        // The sums pass through memory so that everything but the innermost loop exists once for all numbers of rows.
         let mut sums = [[T::ZERO; PANEL]; MAX_ROWS];
-        let width = 2 * V::<T, I>::LANES;
         for (i, &start) in self.b.starts.iter().enumerate() {
-            let column = self.columns.start + i * PANEL;
-            let end = (column + PANEL).min(self.columns.end);
-            let mut first = 0;
-            while column + first < end {
-                self.sums::<I>(start + first, first, &mut sums);
-                first += width;
-            }
-            self.bias.add::<I>(&mut sums[..self.a.len()], column - self.columns.start, end - column);
-            if self.add {
-                self.put::<I, true>(&sums, column, end - column);
-            } else {
-                self.put::<I, false>(&sums, column, end - column);
+            let (first, column) = (i * PANEL, self.columns.start + i * PANEL);
+            let n = PANEL.min(self.columns.end - column);
+            let onto = self.onto.at(first..first + n);
+            match self.c.from_column(column).panel(self.row..self.row + self.a.len()) {
+                Some(place) if n == PANEL => self.sums::<I>(start, n, place, onto),
+                _ => {
+                    self.sums::<I>(start, n, Place::of(&mut sums), Onto::Nothing);
+                    self.put::<I>(&sums, column, n, onto);
+                }
             }
         }
     }
 }
 
 impl<T: Real> Tiles<'_, '_, T> {
-    /// Columns `first..` of the panel that begins `first` elements before `start`, for all rows of A.
+    /// The first `n` columns of the panel at `start`, or more, for all rows of A.
     #[inline(always)]
-    fn sums<I: Isa>(&self, start: usize, first: usize, out: &mut [[T; PANEL]; MAX_ROWS]) {
+    fn sums<I: Isa>(&self, start: usize, n: usize, to: Place<T>, onto: Onto<T>) {
         macro_rules! rows {
-            ($($small:literal)*; $($large:literal)*) => {
+            ($column:ident: $($small:literal)*; $($large:literal)*) => {
                 match self.a.len() {
-                    $($small => sums::<T, I, $small>(self.a, self.depth, &self.b, start, first, out),)*
-                    $($large if I::REGISTERS >= 32 => sums::<T, I, $large>(self.a, self.depth, &self.b, start, first, out),)*
+                    $($small => sums::<T, I, $small>(self, start, $column, to, onto),)*
+                    $($large if I::REGISTERS >= 32 => sums::<T, I, $large>(self, start, $column, to, onto),)*
                     rows => unreachable!("a tile of {rows} rows"),
                 }
             };
         }
-        rows!(1 2 3 4 5 6; 7 8 9 10 11 12 13 14)
+        for column in (0..n).step_by(2 * V::<T, I>::LANES) {
+            rows!(column: 1 2 3 4 5 6; 7 8 9 10 11 12 13 14);
+        }
     }
 
-    /// The first `n` columns of the sums to C from `column` on. Where they are not added, C is not read.
+    /// The first `n` columns of the sums to C from `column` on.
     #[inline(always)]
-    fn put<I: Isa, const ADD: bool>(&mut self, sums: &[[T; PANEL]; MAX_ROWS], column: usize, n: usize) {
-        let lanes = V::<T, I>::LANES;
+    fn put<I: Isa>(&mut self, sums: &[[T; PANEL]; MAX_ROWS], column: usize, n: usize, onto: Onto<T>) {
         let mut done = 0;
         while done < n {
             let mut to = self.c.from_column(column + done);
             let len = to.room().min(n - done);
             for (r, sums) in sums[..self.a.len()].iter().enumerate() {
                 let (sums, to) = (&sums[done..done + len], to.row(self.row + r, 0..len));
-                let mut l = 0;
-                while l + lanes <= len {
-                    let mut sum = V::<T, I>::load(&sums[l..]);
-                    if ADD {
-                        sum = V::<T, I>::load(&to[l..]) + sum;
+                match onto {
+                    Onto::Nothing => {
+                        stored::copy::<T, I>(sums, to);
+                        continue;
                     }
-                    sum.store(&mut to[l..]);
-                    l += lanes;
+                    Onto::C => {}
+                    Onto::Rows(bias) => to.fill(bias[r]),
+                    Onto::Columns(bias) => stored::copy::<T, I>(&bias[done..done + len], to),
                 }
-                if l < len {
-                    let (to, n) = (&mut to[l..], len - l);
-                    let mut sum = V::<T, I>::load_partial(&sums[l..], n);
-                    if ADD {
-                        sum = V::<T, I>::load_partial(to, n) + sum;
-                    }
-                    sum.store_partial(to, n);
-                }
+                lanes::add_assign::<T, I>(sums, to);
             }
             done += len;
         }
     }
 }
 
-/// A·B for R rows and the two vectors of columns at `start`, one fused chain each, to columns `first..` of `out`.
+/// A·B for R rows and two vectors of columns of the panel at `start`, from `column` on, one fused chain each.
 #[inline(always)]
-fn sums<T: Real, I: Isa, const R: usize>(
-    a: &[[T; PITCH]],
-    depth: usize,
-    b: &Panels<T>,
-    start: usize,
-    first: usize,
-    out: &mut [[T; PANEL]; MAX_ROWS],
-) {
+fn sums<T: Real, I: Isa, const R: usize>(tiles: &Tiles<T>, start: usize, column: usize, to: Place<T>, onto: Onto<T>) {
+    let Tiles { a, depth, ref b, .. } = *tiles;
     let Some(a) = a.first_chunk::<R>() else { return };
     let lanes = V::<T, I>::LANES;
     let mut sums = [[V::<T, I>::zero(); 2]; R];
-    let (mut done, mut start) = (0, start);
+    let (mut done, mut start) = (0, start + column);
     assert!(depth <= PITCH);
     while done < depth {
         let run = b.run.min(depth - done);
@@ -326,9 +221,31 @@ fn sums<T: Real, I: Isa, const R: usize>(
         done += run;
         start += b.jump;
     }
-    for r in 0..R {
-        sums[r][0].store(&mut out[r][first..]);
-        sums[r][1].store(&mut out[r][first + lanes..]);
+    // One loop for each case: a choice inside would be made for every vector.
+    macro_rules! finish {
+        ($sum:ident, $to:ident, $r:ident, $half:ident => $value:expr) => {
+            for $r in 0..R {
+                for $half in 0..2 {
+                    // SAFETY: the place has R rows of a panel, and column + 2·lanes <= PANEL.
+                    let $to = unsafe { to.lanes($r, column + $half * lanes, lanes) };
+                    let $sum = sums[$r][$half];
+                    $value.store($to);
+                }
+            }
+        };
+    }
+    match onto {
+        Onto::Nothing => finish!(sum, to, _r, _half => sum),
+        Onto::C => finish!(sum, to, _r, _half => (V::<T, I>::load(to) + sum)),
+        Onto::Rows(bias) => {
+            let bias = &bias[..R];
+            finish!(sum, to, r, _half => (sum + V::<T, I>::splat(bias[r])));
+        }
+        Onto::Columns(bias) => {
+            let bias = &bias[column..column + 2 * lanes];
+            let bias = [V::<T, I>::load(bias), V::<T, I>::load(&bias[lanes..])];
+            finish!(sum, to, _r, half => (sum + bias[half]));
+        }
     }
 }
 

@@ -17,6 +17,7 @@ use crate::real::Real;
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+mod corners;
 mod erf;
 mod exp;
 mod portable;
@@ -25,6 +26,7 @@ mod rows;
 #[cfg(test)]
 mod tests;
 
+pub use corners::{AtCorners, Corners, Pieces, at_corners};
 pub use erf::{ERF_F32, ERF_F64, ErfConstants, complement, erf, gauss, logistic, normal_tail, within};
 pub use exp::{EXP_F32, EXP_F64, ExpConstants};
 pub use products::{add_products, add_scores, prefetch};

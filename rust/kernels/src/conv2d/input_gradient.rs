@@ -7,7 +7,7 @@ use super::windows::Order;
 use crate::error::Error;
 use crate::exec::{Buffer, Exec, zeros};
 use crate::gemm::{
-    Bias, DEPTH, MAX_ROWS, Matrix, PANEL, PITCH, Pack, Panels, Product, Share, Stored, Tiles, Transpose, even, pieces,
+    DEPTH, MAX_ROWS, Matrix, Onto, PANEL, PITCH, Pack, Panels, Product, Share, Stored, Tiles, Transpose, even, pieces,
     tile_rows,
 };
 use crate::lanes::{self, Isa, Task};
@@ -185,8 +185,7 @@ fn multiply<T: Real>(
             c: &mut c,
             row: 0,
             columns: 0..columns,
-            add: terms.start > 0,
-            bias: Bias::None,
+            onto: Onto::c(terms.start > 0),
         });
         at += n * starts.len() * PANEL;
     }

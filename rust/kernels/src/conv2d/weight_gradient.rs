@@ -6,7 +6,7 @@ use super::Dims;
 use crate::error::Error;
 use crate::exec::{Buffer, Exec, zeros};
 use crate::gemm::{
-    Bias, DEPTH, MAX_ROWS, PANEL, PITCH, Panels, Share, Tiles, Transpose, even, in_images, pieces, tile_rows, transpose,
+    DEPTH, MAX_ROWS, Onto, PANEL, PITCH, Panels, Share, Tiles, Transpose, even, in_images, pieces, tile_rows, transpose,
 };
 use crate::lanes::{Isa, Task};
 use crate::planes::product;
@@ -189,8 +189,7 @@ fn add_pixels<T: Real>(
                 c: dweight,
                 row,
                 columns: columns.clone(),
-                add: block.start > 0,
-                bias: Bias::None,
+                onto: Onto::c(block.start > 0),
             });
         }
     }
@@ -268,8 +267,7 @@ fn add_images<T: Real>(
                         c: &mut totals,
                         row: tile.start,
                         columns: 0..layout.columns(),
-                        add: true,
-                        bias: Bias::None,
+                        onto: Onto::c(true),
                     });
                 }
             }

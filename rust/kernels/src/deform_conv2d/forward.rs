@@ -3,10 +3,10 @@
 use std::ops::Range;
 
 use super::sample::Sample;
-use super::{Arguments, Block, Dims, blocks, channels_last};
+use super::{Arguments, Block, Dims, channels_last};
 use crate::error::Error;
 use crate::exec::{Buffer, Exec, zeros};
-use crate::gemm::{Bias, DEPTH, PANEL, PITCH, Panels, Share, Tiles, Transpose, even, pieces, tile_rows};
+use crate::gemm::{DEPTH, Onto, PANEL, PITCH, Panels, Share, Tiles, Transpose, even, pieces, tile_rows};
 use crate::pieces::reserved;
 use crate::planes::product;
 use crate::real::Real;
@@ -35,8 +35,12 @@ fn terms(d: &Dims) -> Result<Vec<Terms>, Error> {
     let parts = taps.div_ceil((DEPTH / inputs.max(1)).max(1));
     let mut list = reserved(product(&[parts, inputs.div_ceil(DEPTH), d.conv.groups])?)?;
     for group in 0..d.conv.groups {
+        let first = group * inputs;
         for taps in even(taps, parts) {
-            list.extend(blocks(group, DEPTH, d).map(|block| Terms { block, taps: taps.clone() }));
+            list.extend(even(inputs, inputs.div_ceil(DEPTH)).map(|own| {
+                let block = Block { group, channels: first + own.start..first + own.end };
+                Terms { block, taps: taps.clone() }
+            }));
         }
     }
     Ok(list)
@@ -170,8 +174,7 @@ fn multiply<T: Real>(
                 c: &mut sums,
                 row: tile.start,
                 columns: columns.clone(),
-                add,
-                bias: Bias::None,
+                onto: Onto::c(add),
             });
         }
     }

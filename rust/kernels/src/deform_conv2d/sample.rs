@@ -47,21 +47,19 @@ impl<T: Real> Run<T> {
 #[derive(Clone, Copy)]
 pub struct Cell<T> {
     /// Z_00 in the framed map. Z_01 is the next pixel, Z_10 and Z_11 are a row further on.
-    first: usize,
+    pub first: usize,
     pub a: T,
     pub b: T,
     pub mask: T,
-    /// Whether a coordinate is −1 or less.
-    pub outside: bool,
+    /// The factors of Z_00, Z_01, Z_10 and Z_11.
+    weights: [T; 4],
 }
 
 impl<T: Real> Cell<T> {
-    /// The factors of Z_00, Z_01, Z_10 and Z_11.
     #[inline(always)]
     pub fn weights<I: Isa>(&self) -> [V<T, I>; 4] {
-        let (a, b, one) = (V::<T, I>::splat(self.a), V::<T, I>::splat(self.b), V::<T, I>::splat(T::ONE));
-        let (c, d) = (one - a, one - b);
-        [c * d, c * b, a * d, a * b]
+        let [a, b, c, d] = self.weights;
+        [V::<T, I>::splat(a), V::<T, I>::splat(b), V::<T, I>::splat(c), V::<T, I>::splat(d)]
     }
 
     /// `len` of `width` channels from `channel` on, at Z_00, Z_01, Z_10 and Z_11.
@@ -69,14 +67,6 @@ impl<T: Real> Cell<T> {
     pub fn rows<'a>(&self, x: &'a [T], width: usize, channel: usize, len: usize, d: &Dims) -> [&'a [T]; 4] {
         let (first, down) = (self.first * width + channel, d.framed_row() * width);
         [&x[first..][..len], &x[first + width..][..len], &x[first + down..][..len], &x[first + down + width..][..len]]
-    }
-
-    /// The same to write to.
-    #[inline(always)]
-    pub fn rows_mut<'a>(&self, x: &'a mut [T], width: usize, channel: usize, len: usize, d: &Dims) -> [&'a mut [T]; 4] {
-        let (top, bottom) = x[self.first * width + channel..].split_at_mut(d.framed_row() * width);
-        let ((z00, z01), (z10, z11)) = (top.split_at_mut(width), bottom.split_at_mut(width));
-        [&mut z00[..len], &mut z01[..len], &mut z10[..len], &mut z11[..len]]
     }
 }
 
@@ -87,17 +77,37 @@ pub struct Cells<T> {
     a: [T; RUN],
     b: [T; RUN],
     mask: [T; RUN],
+    weights: [[T; RUN]; 4],
+    /// 1 where a coordinate is −1 or less.
     outside: [T; RUN],
 }
 
 impl<T: Real> Cells<T> {
-    pub const NONE: Self =
-        Cells { first: [0; RUN], a: [T::ZERO; RUN], b: [T::ZERO; RUN], mask: [T::ONE; RUN], outside: [T::ZERO; RUN] };
+    pub const NONE: Self = Cells {
+        first: [0; RUN],
+        a: [T::ZERO; RUN],
+        b: [T::ZERO; RUN],
+        mask: [T::ONE; RUN],
+        weights: [[T::ZERO; RUN]; 4],
+        outside: [T::ZERO; RUN],
+    };
 
     #[inline(always)]
     pub fn get(&self, k: usize) -> Cell<T> {
-        let Cells { first, a, b, mask, outside } = self;
-        Cell { first: first[k], a: a[k], b: b[k], mask: mask[k], outside: outside[k] > T::ZERO }
+        let Cells { first, a, b, mask, weights: w, .. } = self;
+        Cell { first: first[k], a: a[k], b: b[k], mask: mask[k], weights: [w[0][k], w[1][k], w[2][k], w[3][k]] }
+    }
+
+    /// Zeros where a coordinate is −1 or less.
+    #[inline(always)]
+    pub fn zero_outside(&self, gradients: &mut [[T; RUN]]) {
+        for gradient in gradients {
+            for (gradient, &outside) in gradient.iter_mut().zip(&self.outside) {
+                if outside > T::ZERO {
+                    *gradient = T::ZERO;
+                }
+            }
+        }
     }
 
     /// Tap `tap` of an offset group. No index is formed before the coordinates are known to be near the map.
@@ -126,8 +136,13 @@ impl<T: Real> Cells<T> {
             let near = near_y * near_x;
             let value = V::<T, I>::if_le(y, y, V::<T, I>::if_le(x, x, zero, nan), nan);
             let (y0, x0) = (y.floor(), x.floor());
-            V::<T, I>::if_le(one, near, y - y0, value).store(&mut self.a[k..]);
-            V::<T, I>::if_le(one, near, x - x0, value).store(&mut self.b[k..]);
+            let (a, b) = (V::<T, I>::if_le(one, near, y - y0, value), V::<T, I>::if_le(one, near, x - x0, value));
+            let (c, d) = (one - a, one - b);
+            for (to, weight) in self.weights.iter_mut().zip([c * d, c * b, a * d, a * b]) {
+                weight.store(&mut to[k..]);
+            }
+            a.store(&mut self.a[k..]);
+            b.store(&mut self.b[k..]);
             outside.store(&mut self.outside[k..]);
             V::<T, I>::if_le(one, near, y0, height).store(&mut rows[k..]);
             V::<T, I>::if_le(one, near, x0, -one).store(&mut columns[k..]);

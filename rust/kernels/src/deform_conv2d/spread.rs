@@ -1,10 +1,12 @@
-//! What dcol gives to the pixels of x that were read, and to offset and mask: (B4) and (B5) for some pixels and channels.
+//! What dcol gives to the pixels of x that were read, and to offset and mask: (B4) and (B5) for some pixels and channels. The columns of
+//! (F3), which the same pixels of x make, take its place.
 
 use std::ops::Range;
 
-use super::sample::{Cell, Cells, RUN, Run, TAPS, members, offset_groups};
+use super::sample::{Cell, Cells, RUN, Run, members, offset_groups};
 use super::{Arguments, Dims};
-use crate::lanes::{Isa, Task, V, Vector, add_assign};
+use crate::gemm::PANEL;
+use crate::lanes::{AtCorners, Corners, Isa, Pieces, Task, V, Vector, add_assign, at_corners};
 use crate::real::Real;
 
 /// Gradients of one point: of mask, dy and dx.
@@ -14,13 +16,16 @@ pub const KINDS: usize = 3;
 pub struct Spread<'a, T> {
     pub x_last: &'a [T],
     pub arrays: &'a Arguments<&'a [T]>,
-    pub dcol: &'a [T],
-    pub pitch: usize,
-    /// Counted through all images, all of one image.
+    /// Panels of (taps, channels), with `count` rows; those from row `before` on are dcol of `pixels` of an image, and become columns.
+    pub columns: &'a mut [T],
+    pub count: usize,
+    pub before: usize,
+    pub image: usize,
     pub pixels: Range<usize>,
     pub channels: Range<usize>,
-    /// Framed, (H + 3, W + 2, channels).
+    /// Framed, (H + 3, W + 2, all).
     pub dx_last: &'a mut [T],
+    pub all: Range<usize>,
     /// (mask, dy, dx; points of the image)
     pub sums: &'a mut [T],
     pub d: &'a Dims,
@@ -32,42 +37,39 @@ impl<T: Real> Task for Spread<'_, T> {
     fn run<I: Isa>(self) {
         let (d, inputs, width) = (self.d, self.d.conv.inputs, self.channels.len());
         let image_len = d.framed() * inputs;
-        let groups = offset_groups(&self.channels, d);
+        let x = &self.x_last[self.image * image_len..][..image_len];
         let points = d.offset_groups * d.conv.taps() * d.pixels();
-        let (mut cells, mut sums) = ([Cells::NONE; TAPS], [[[T::ZERO; RUN]; KINDS]; TAPS]);
-        let mut pixels = self.pixels.clone();
+        let (mut cells, jump) = (Cells::NONE, self.count * PANEL);
+        let start = self.image * d.pixels();
+        let mut pixels = start + self.pixels.start..start + self.pixels.end;
         while !pixels.is_empty() {
             let run = Run::new(&pixels, d);
-            let x = &self.x_last[run.image * image_len..][..image_len];
-            let row = pixels.start - self.pixels.start;
-            for group in groups.clone() {
+            let row = self.before + run.inside - self.pixels.start;
+            for group in offset_groups(&self.channels, d) {
                 let own = members(&self.channels, group, d);
-                let (first, len) = (own.start - self.channels.start, own.len());
-                let mut taps = 0..d.conv.taps();
-                while !taps.is_empty() {
-                    let count = TAPS.min(taps.len());
-                    for (at, cells) in cells[..count].iter_mut().enumerate() {
-                        cells.find::<I>(self.arrays, &run, taps.start + at, group, d);
-                    }
+                let from = Corners::new(x, (inputs, d.framed_row()), own.start, own.len());
+                let first = own.start - self.all.start;
+                let mut to = Corners::new(&mut *self.dx_last, (self.all.len(), d.framed_row()), first, own.len());
+                for tap in 0..d.conv.taps() {
+                    cells.find::<I>(self.arrays, &run, tap, group, d);
+                    let mut sums = [[T::ZERO; RUN]; KINDS];
+                    let column = tap * width + own.start - self.channels.start;
+                    let start = column / PANEL * jump + row * PANEL;
+                    let data = &mut *self.columns;
+                    let mut columns = Pieces { data, inside: column % PANEL, piece: PANEL, jump };
                     for k in 0..run.len {
-                        for (at, cells) in cells[..count].iter().enumerate() {
-                            let (cell, tap) = (cells.get(k), taps.start + at);
-                            let dcol = &self.dcol[(row + k) * self.pitch + tap * width + first..][..len];
-                            let z = cell.rows(x, inputs, own.start, len, d);
-                            let to = cell.rows_mut(self.dx_last, width, first, len, d);
-                            let each = spread::<T, I>(&cell, dcol, z, to);
-                            for kind in 0..KINDS {
-                                sums[at][kind][k] = if cell.outside && d.zero_outside { T::ZERO } else { each[kind] };
-                            }
-                        }
+                        let cell = cells.get(k);
+                        let (mut point, start) = (Point::<T, I>::new(&cell), start + k * PANEL);
+                        at_corners::<T, I>(cell.first, &from, &mut to, point.w, &mut columns, start, &mut point);
+                        [sums[0][k], sums[1][k], sums[2][k]] = point.gradients(&cell);
                     }
-                    for (at, sums) in sums[..count].iter().enumerate() {
-                        let point = (group * d.conv.taps() + taps.start + at) * d.pixels() + run.inside;
-                        for (kind, sums) in sums.iter().enumerate() {
-                            add_assign::<T, I>(&sums[..run.len], &mut self.sums[kind * points + point..][..run.len]);
-                        }
+                    if d.zero_outside {
+                        cells.zero_outside(&mut sums);
                     }
-                    taps.start += count;
+                    let point = (group * d.conv.taps() + tap) * d.pixels() + run.inside;
+                    for (kind, sums) in sums.iter().enumerate() {
+                        add_assign::<T, I>(&sums[..run.len], &mut self.sums[kind * points + point..][..run.len]);
+                    }
                 }
             }
             pixels.start += run.len;
@@ -75,50 +77,51 @@ impl<T: Real> Task for Spread<'_, T> {
     }
 }
 
-/// What dcol gives to a cell's pixels, and the gradients of its mask, dy and dx.
-#[inline(always)]
-fn spread<T: Real, I: Isa>(cell: &Cell<T>, dcol: &[T], z: [&[T]; 4], mut to: [&mut [T]; 4]) -> [T; KINDS] {
-    let (lanes, n) = (V::<T, I>::LANES, dcol.len());
-    let mut sums = [V::<T, I>::zero(); KINDS];
-    let mut c = 0;
-    while c + lanes <= n {
-        step::<T, I>(cell, dcol, z, &mut to, &mut sums, c, lanes);
-        c += lanes;
-    }
-    if c < n {
-        step::<T, I>(cell, dcol, z, &mut to, &mut sums, c, n - c);
-    }
-    [sums[0].reduce_sum(), sums[1].reduce_sum(), sums[2].reduce_sum()]
+/// A cell, and what its gradients are made of.
+struct Point<T: Real, I: Isa> {
+    w: [V<T, I>; 4],
+    mask: V<T, I>,
+    /// Σ dcol·S; Σ dS·(Z_10 − Z_00) and Σ dS·(Z_11 − Z_01); Σ dS·(Z_01 − Z_00) and Σ dS·(Z_11 − Z_10)
+    products: V<T, I>,
+    down: [V<T, I>; 2],
+    right: [V<T, I>; 2],
 }
 
-/// `n` channels from `c` on.
-#[inline(always)]
-fn step<T: Real, I: Isa>(
-    cell: &Cell<T>,
-    dcol: &[T],
-    z: [&[T]; 4],
-    to: &mut [&mut [T]; 4],
-    sums: &mut [V<T, I>; KINDS],
-    c: usize,
-    n: usize,
-) {
-    let (w, a, b) = (cell.weights::<I>(), V::<T, I>::splat(cell.a), V::<T, I>::splat(cell.b));
-    let one = V::<T, I>::splat(T::ONE);
-    let g = V::<T, I>::load_partial(&dcol[c..], n);
-    let z = [
-        V::<T, I>::load_partial(&z[0][c..], n),
-        V::<T, I>::load_partial(&z[1][c..], n),
-        V::<T, I>::load_partial(&z[2][c..], n),
-        V::<T, I>::load_partial(&z[3][c..], n),
-    ];
-    // The lanes after `n` hold zeros, which an infinite mask must not turn into NaN.
-    let ds = (V::<T, I>::splat(cell.mask) * g).keep(n, V::<T, I>::zero()); // (B4)
-    let s = w[3].mul_add(z[3], w[2].mul_add(z[2], w[1].mul_add(z[1], w[0] * z[0])));
-    sums[0] = g.mul_add(s, sums[0]); // (B4)
-    sums[1] = ds.mul_add((one - b).mul_add(z[2] - z[0], b * (z[3] - z[1])), sums[1]); // (B5)
-    sums[2] = ds.mul_add((one - a).mul_add(z[1] - z[0], a * (z[3] - z[2])), sums[2]);
-    for k in 0..4 {
-        let to = &mut to[k][c..];
-        w[k].mul_add(ds, V::<T, I>::load_partial(to, n)).store_partial(to, n); // (B5)
+impl<T: Real, I: Isa> Point<T, I> {
+    #[inline(always)]
+    fn new(cell: &Cell<T>) -> Self {
+        let zero = V::<T, I>::zero();
+        Point {
+            w: cell.weights::<I>(),
+            mask: V::<T, I>::splat(cell.mask),
+            products: zero,
+            down: [zero; 2],
+            right: [zero; 2],
+        }
+    }
+
+    /// The gradients of mask, dy and dx.
+    #[inline(always)]
+    fn gradients(&self, cell: &Cell<T>) -> [T; KINDS] {
+        let (a, b, one) = (V::<T, I>::splat(cell.a), V::<T, I>::splat(cell.b), V::<T, I>::splat(T::ONE));
+        let (down, right) = (self.down, self.right);
+        let dy = (one - b).mul_add(down[0], b * down[1]); // (B5)
+        let dx = (one - a).mul_add(right[0], a * right[1]);
+        [self.products.reduce_sum(), dy.reduce_sum(), dx.reduce_sum()]
+    }
+}
+
+impl<T: Real, I: Isa> AtCorners<T, I> for Point<T, I> {
+    /// From dcol: dS, which goes to the pixels by their weights, and the column.
+    #[inline(always)]
+    fn step(&mut self, z: [V<T, I>; 4], dcol: V<T, I>, n: usize) -> (V<T, I>, V<T, I>) {
+        let Point { w, mask, products, down, right } = self;
+        // The lanes after `n` hold zeros, which an infinite mask must not turn into NaN.
+        let ds = (*mask * dcol).keep(n, V::<T, I>::zero()); // (B4)
+        let s = w[3].mul_add(z[3], w[2].mul_add(z[2], w[1].mul_add(z[1], w[0] * z[0])));
+        *products = dcol.mul_add(s, *products); // (B4)
+        *down = [ds.mul_add(z[2] - z[0], down[0]), ds.mul_add(z[3] - z[1], down[1])];
+        *right = [ds.mul_add(z[1] - z[0], right[0]), ds.mul_add(z[3] - z[2], right[1])];
+        (ds, *mask * s) // (B5) (F3)
     }
 }

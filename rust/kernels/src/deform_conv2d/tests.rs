@@ -1,4 +1,5 @@
 use super::*;
+use crate::gemm::DEPTH;
 use crate::testing::{difference, each_exec, random, unwritten};
 
 /// Whole offsets: every tap is a pixel of the map with zeros around it.
@@ -78,6 +79,61 @@ fn whole_offsets_against_loops() {
     check::<f64>(1, 4, 6, 2, 1, false);
     check::<f64>(2, 6, 4, 2, 3, true);
     check::<f32>(1, 37, 35, 1, 1, true);
+    check::<f64>(1, 2, DEPTH + 3, 1, 1, true); // two blocks of outputs
+    check::<f32>(2, 70, 3, 1, 5, true); // two tasks for an image, offset groups across panels
+    check::<f32>(9, 32, 16, 16, 1, false); // several images at once, several groups in a task
+}
+
+/// Every image has tasks of its own: for maps in several pieces, and for a weight of which there are no copies.
+#[test]
+fn a_batch_is_its_images_one_after_the_other() {
+    check_batch(3, 64, 200, 30);
+    check_batch(3, 64, 3700, 8);
+}
+
+fn check_batch(images: usize, channels: usize, outputs: usize, side: usize) {
+    let pixels = side * side;
+    let lengths = |n: usize| [n * channels * pixels, n * 18 * pixels, outputs * channels * 9, n * 9 * pixels, outputs];
+    let [x, offset, weight, mask, _] = std::array::from_fn(|k| random::<f32>(lengths(images)[k], k as u64));
+    let dy = random::<f32>(images * outputs * pixels, 5);
+    let exec = Exec::new(2, crate::lanes::Level::best(), &|| false);
+    let run = |first: usize, n: usize| {
+        let own = |array: &[f32]| array[array.len() / images * first..array.len() / images * (first + n)].to_vec();
+        let (x, offset, mask, dy) = (own(&x), own(&offset), own(&mask), own(&dy));
+        let arrays = Arguments { x: &x[..], offset: &offset, weight: &weight, mask: Some(&mask[..]), bias: None };
+        let shapes = Arguments {
+            x: &[n, channels, side, side][..],
+            offset: &[n, 18, side, side],
+            weight: &[outputs, channels, 3, 3],
+            mask: Some(&[n, 9, side, side]),
+            bias: None,
+        };
+        let pair = (1, 1);
+        let settings =
+            Settings { stride: pair, padding: pair, dilation: pair, groups: 1, offset_groups: 1, kink: "right" };
+        let d = Dims::new(&shapes, &settings).unwrap();
+        let [mut gx, mut goffset, mut gweight, mut gmask, _] = lengths(n).map(unwritten::<f32>);
+        let gradients = Arguments {
+            x: &mut gx[..],
+            offset: &mut goffset[..],
+            weight: &mut gweight[..],
+            mask: Some(&mut gmask[..]),
+            bias: None,
+        };
+        backward(&dy, &arrays, gradients, &d, &exec).unwrap();
+        [gx, goffset, gmask, gweight]
+    };
+    let [gx, goffset, gmask, gweight] = run(0, images);
+    let alone: Vec<_> = (0..images).map(|image| run(image, 1)).collect();
+    for (k, whole) in [gx, goffset, gmask].iter().enumerate() {
+        let joined: Vec<f32> = alone.iter().flat_map(|gradients| gradients[k].clone()).collect();
+        assert_eq!(*whole, joined); // not a bit depends on other images
+    }
+    let mut sum = vec![0.0; gweight.len()];
+    for gradients in &alone {
+        sum.iter_mut().zip(&gradients[3]).for_each(|(sum, g)| *sum += g);
+    }
+    assert_eq!(gweight, sum);
 }
 
 #[test]

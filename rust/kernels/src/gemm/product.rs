@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{Bias, MAX_ROWS, PANEL, PITCH, Panels, Share, Tiles, Transpose, even, tile_rows};
+use super::{MAX_ROWS, Onto, PANEL, PITCH, Panels, Share, Tiles, Transpose, even, tile_rows};
 use crate::error::Error;
 use crate::exec::{Buffer, Exec, zeros};
 use crate::lanes::{Isa, Task};
@@ -126,7 +126,6 @@ impl Product {
             let group = share.rows().start / rows;
             let starts: [usize; MOST_COLUMNS / PANEL] = std::array::from_fn(|i| i);
             let starts = &starts[..columns.len().div_ceil(PANEL)];
-            let last = depth.saturating_sub(1) / block * block;
             for k in (0..depth.max(1)).step_by(block) {
                 let terms = k..(k + block).min(depth);
                 let n = terms.len();
@@ -149,8 +148,10 @@ impl Product {
                         c: &mut share,
                         row,
                         columns: columns.clone(),
-                        add: k > 0,
-                        bias: Bias::rows(bias.filter(|_| k == last).map(|bias| &bias[row..row + tile.len()])),
+                        onto: match bias {
+                            _ if k > 0 => Onto::C,
+                            bias => Onto::rows(bias.map(|bias| &bias[row..row + tile.len()])),
+                        },
                     });
                 }
             }

@@ -46,7 +46,7 @@ pub fn into_panels<T: Real, I: Isa>(x: &[T], first: usize, (r, rows): (usize, us
 
 /// Copies at most a panel's row.
 #[inline(always)]
-fn copy<T: Real, I: Isa>(x: &[T], y: &mut [T]) {
+pub fn copy<T: Real, I: Isa>(x: &[T], y: &mut [T]) {
     let lanes = V::<T, I>::LANES;
     let (n, x) = (y.len(), &x[..y.len()]);
     let mut k = 0;

@@ -5,7 +5,7 @@ use std::ops::Range;
 use crate::error::Error;
 use crate::exec::{Buffer, Exec, zeros};
 use crate::gemm::{
-    Bias, DEPTH, MAX_ROWS, Matrix, PANEL, PITCH, Pack, Panels, Share, Stored, Tiles, Transpose, even, pieces, tile_rows,
+    DEPTH, MAX_ROWS, Matrix, Onto, PANEL, PITCH, Pack, Panels, Share, Stored, Tiles, Transpose, even, pieces, tile_rows,
 };
 use crate::real::Real;
 
@@ -77,10 +77,10 @@ pub fn multiply<T: Real>(
                     c: &mut share,
                     row,
                     columns: columns_own.clone(),
-                    add: terms.start > 0,
-                    bias: match bias {
-                        Some(bias) if terms.end == depth => Bias::Columns(&bias[columns_own.clone()]),
-                        _ => Bias::None,
+                    onto: match bias {
+                        _ if terms.start > 0 => Onto::C,
+                        Some(bias) => Onto::Columns(&bias[columns_own.clone()]),
+                        None => Onto::Nothing,
                     },
                 });
             }
@@ -178,8 +178,7 @@ impl Gram {
                         c: &mut share,
                         row: own.start + tile.start,
                         columns: columns.clone(),
-                        add: block.start > part,
-                        bias: Bias::None,
+                        onto: Onto::c(block.start > part),
                     });
                 }
             }

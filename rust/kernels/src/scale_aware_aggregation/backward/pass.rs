@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::exec::{Buffer, Exec, zeros};
 use crate::gelu;
 use crate::gemm::{
-    Bias, DEPTH, MAX_ROWS, PANEL, PITCH, Pack, Panels, Share, Stored, Tiles, Transpose, even, in_images, pieces,
+    DEPTH, MAX_ROWS, Onto, PANEL, PITCH, Pack, Panels, Share, Stored, Tiles, Transpose, even, in_images, pieces,
     tile_rows,
 };
 use crate::lanes::{self, Isa, Task, V, Vector};
@@ -107,8 +107,7 @@ impl<T: Real> Pass<'_, T> {
                     c: &mut c,
                     row: own.start,
                     columns: 0..columns.len(),
-                    add: block.start > 0,
-                    bias: Bias::None,
+                    onto: Onto::c(block.start > 0),
                 });
             }
         }
@@ -141,8 +140,7 @@ impl<T: Real> Pass<'_, T> {
                 c: &mut c,
                 row: own.start,
                 columns: 0..count,
-                add: true,
-                bias: Bias::None,
+                onto: Onto::c(true),
             });
         }
     }
