@@ -61,7 +61,9 @@ impl<T: Real> Task for Spread<'_, T> {
                         let cell = cells.get(k);
                         let (mut point, start) = (Point::<T, I>::new(&cell), start + k * PANEL);
                         at_corners::<T, I>(cell.first, &from, &mut to, point.w, &mut columns, start, &mut point);
-                        [sums[0][k], sums[1][k], sums[2][k]] = point.gradients(&cell);
+                        for (sums, sum) in sums.iter_mut().zip(point.sums) {
+                            sums[k] = sum.reduce_sum();
+                        }
                     }
                     if d.zero_outside {
                         cells.zero_outside(&mut sums);
@@ -77,37 +79,21 @@ impl<T: Real> Task for Spread<'_, T> {
     }
 }
 
-/// A cell, and what its gradients are made of.
+/// A cell, and the gradients of its mask, dy and dx.
 struct Point<T: Real, I: Isa> {
     w: [V<T, I>; 4],
+    a: [V<T, I>; 2],
+    b: [V<T, I>; 2],
     mask: V<T, I>,
-    /// Σ dcol·S; Σ dS·(Z_10 − Z_00) and Σ dS·(Z_11 − Z_01); Σ dS·(Z_01 − Z_00) and Σ dS·(Z_11 − Z_10)
-    products: V<T, I>,
-    down: [V<T, I>; 2],
-    right: [V<T, I>; 2],
+    sums: [V<T, I>; KINDS],
 }
 
 impl<T: Real, I: Isa> Point<T, I> {
     #[inline(always)]
     fn new(cell: &Cell<T>) -> Self {
-        let zero = V::<T, I>::zero();
-        Point {
-            w: cell.weights::<I>(),
-            mask: V::<T, I>::splat(cell.mask),
-            products: zero,
-            down: [zero; 2],
-            right: [zero; 2],
-        }
-    }
-
-    /// The gradients of mask, dy and dx.
-    #[inline(always)]
-    fn gradients(&self, cell: &Cell<T>) -> [T; KINDS] {
         let (a, b, one) = (V::<T, I>::splat(cell.a), V::<T, I>::splat(cell.b), V::<T, I>::splat(T::ONE));
-        let (down, right) = (self.down, self.right);
-        let dy = (one - b).mul_add(down[0], b * down[1]); // (B5)
-        let dx = (one - a).mul_add(right[0], a * right[1]);
-        [self.products.reduce_sum(), dy.reduce_sum(), dx.reduce_sum()]
+        let (mask, sums) = (V::<T, I>::splat(cell.mask), [V::<T, I>::zero(); KINDS]);
+        Point { w: cell.weights::<I>(), a: [one - a, a], b: [one - b, b], mask, sums }
     }
 }
 
@@ -115,13 +101,14 @@ impl<T: Real, I: Isa> AtCorners<T, I> for Point<T, I> {
     /// From dcol: dS, which goes to the pixels by their weights, and the column.
     #[inline(always)]
     fn step(&mut self, z: [V<T, I>; 4], dcol: V<T, I>, n: usize) -> (V<T, I>, V<T, I>) {
-        let Point { w, mask, products, down, right } = self;
+        let Point { w, a, b, mask, sums } = self;
         // The lanes after `n` hold zeros, which an infinite mask must not turn into NaN.
         let ds = (*mask * dcol).keep(n, V::<T, I>::zero()); // (B4)
         let s = w[3].mul_add(z[3], w[2].mul_add(z[2], w[1].mul_add(z[1], w[0] * z[0])));
-        *products = dcol.mul_add(s, *products); // (B4)
-        *down = [ds.mul_add(z[2] - z[0], down[0]), ds.mul_add(z[3] - z[1], down[1])];
-        *right = [ds.mul_add(z[1] - z[0], right[0]), ds.mul_add(z[3] - z[2], right[1])];
+        sums[0] = dcol.mul_add(s, sums[0]); // (B4)
+        // Slope by slope: where dS is infinite, sums over one side of the cell and the other would be ∞ − ∞.
+        sums[1] = ds.mul_add(b[0].mul_add(z[2] - z[0], b[1] * (z[3] - z[1])), sums[1]); // (B5)
+        sums[2] = ds.mul_add(a[0].mul_add(z[1] - z[0], a[1] * (z[3] - z[2])), sums[2]);
         (ds, *mask * s) // (B5) (F3)
     }
 }
