@@ -131,15 +131,14 @@ impl<T: Real> Call<'_, T> {
 
     /// A task's sums, (outputs; taps, channels) for every part, to dweight.
     pub fn give(&self, space: &mut Space<T>, parts: &[Part], mut dweight: Share<T>, add: bool) {
-        let ((inputs, outputs), taps) = (self.d.per_group(), self.d.conv.taps());
-        let columns = dweight.columns();
-        let mut to = dweight.from_column(columns.start);
+        let (outputs, taps) = (self.d.per_group().1, self.d.conv.taps());
+        let start = dweight.columns().start;
+        let mut to = dweight.from_column(start);
         for Part { block, columns: width, start } in parts {
             let (count, y) = (block.channels.len(), &mut space.row);
-            let first = block.channels.start % inputs * taps - columns.start;
             for (o, x) in space.dweight[*start..].chunks_exact(*width).take(outputs).enumerate() {
                 self.exec.run(Transpose { x, x_pitch: count, rows: taps, columns: count, y, y_pitch: taps });
-                let to = to.row(block.group * outputs + o, first..first + taps * count);
+                let to = to.row(block.group * outputs + o, 0..taps * count);
                 for (to, &total) in to.iter_mut().zip(&y[..]) {
                     *to = if add { *to + total } else { total };
                 }
