@@ -9,24 +9,39 @@ from contextlib import contextmanager
 
 from pyhybrid import backend
 
+#: Seconds of rest between two contenders, and of uncounted runs behind it.
+SETTLE = 0.005
+
 
 def interleaved(contenders: dict[str, Callable[[], object]], seconds: float = 1.0, least: int = 3) -> dict[str, float]:
     """Median seconds per run of each contender.
 
     The contenders take turns, so that a busy moment of the machine hits all of them; each runs once to warm up and then at least `least`
-    times, more while its share of `seconds` lasts.
+    times, more while its share of `seconds` lasts. Threads go on spinning for some milliseconds after their work, where those of the next
+    contender would need the processor: so a turn begins with a rest, and with uncounted runs, if they are short, that wake its own.
     """
     times: dict[str, list[float]] = {name: [] for name in contenders}
-    for run in contenders.values():
-        run()
+    short = {name: timed(run) < SETTLE for name, run in contenders.items()}
     while True:
         for name, run in contenders.items():
             if len(times[name]) < least or sum(times[name]) < seconds:
-                start = time.perf_counter()
-                run()
-                times[name].append(time.perf_counter() - start)
+                time.sleep(SETTLE)
+                uncounted = 0.0
+                while short[name] and uncounted < SETTLE:
+                    uncounted += timed(run)
+                turn = [timed(run)]
+                while sum(turn) < SETTLE:
+                    turn.append(timed(run))
+                times[name] += turn
         if all(len(measured) >= least and sum(measured) >= seconds for measured in times.values()):
             return {name: statistics.median(measured) for name, measured in times.items()}
+
+
+def timed(run: Callable[[], object]) -> float:
+    """Seconds that one run takes."""
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
 
 
 @contextmanager

@@ -9,6 +9,7 @@
 //!              (C4) groups divides C and O    (C5) the padded input is at least as large as the dilated kernel
 
 mod input_gradient;
+mod slab;
 mod weight_gradient;
 mod windows;
 
@@ -174,6 +175,10 @@ pub fn backward<T: Real>(
     d.check(x, weight, dbias.as_deref(), dy)?;
     if let Some(dbias) = dbias {
         bias_gradient(dy, dbias, d, exec)?; // (B1)
+    }
+    if d.is_depthwise() {
+        d.check(dx, dweight, None, dy)?;
+        return depthwise::backward(dy, x, weight, dx, dweight, d, exec);
     }
     weight_gradient(dy, x, dweight, d, exec)?; // (B2)
     input_gradient(dy, weight, dx, d, exec) // (B3) (B4)

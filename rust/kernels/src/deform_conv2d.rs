@@ -188,6 +188,6 @@ pub fn backward<T: Real>(
         conv2d::bias_gradient(dy, dbias, &d.conv, exec)?; // (B1)
     }
     let x_last = channels_last(arrays.x, d, exec)?;
-    let gradients = gradients::Gradients { x: dx, offset: doffset, weight: dweight, mask: dmask };
-    gradients::gradients(dy, &x_last, arrays, gradients, d, exec) // (B2) (B3) (B4) (B5)
+    let to = Arguments { x: dx, offset: doffset, weight: dweight, mask: dmask, bias: None };
+    gradients::gradients(dy, &x_last, arrays, to, d, exec) // (B2) (B3) (B4) (B5)
 }

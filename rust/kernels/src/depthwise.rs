@@ -15,10 +15,10 @@ use crate::lanes::{Isa, Task, V, Vector};
 use crate::real::{Real, finite};
 
 mod general;
-mod weight_gradient;
+mod gradients;
 mod wide;
 
-pub use weight_gradient::weight_gradient;
+pub use gradients::{backward, weight_gradient};
 use wide::Wide;
 
 /// The size of the kernel if it has a register block.

@@ -7,7 +7,7 @@
 use std::any::Any;
 use std::ops::{Deref, DerefMut};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -84,12 +84,20 @@ impl<'a> Exec<'a> {
         };
         let helpers = (self.threads - 1).min(cost / GRAIN);
         match pool::with_threads(helpers) {
-            Some(pool) => pool.in_place_scope(|scope| {
-                for _ in 0..helpers {
-                    scope.spawn(|_| drain(None));
-                }
-                drain(Some(&self.poll));
-            }),
+            Some(pool) => {
+                let at_work = AtomicUsize::new(helpers);
+                pool.in_place_scope(|scope| {
+                    for _ in 0..helpers {
+                        scope.spawn(|_| {
+                            drain(None);
+                            pool::linger();
+                            at_work.fetch_sub(1, Ordering::Release);
+                        });
+                    }
+                    drain(Some(&self.poll));
+                    pool::wait_a_little(|| at_work.load(Ordering::Acquire) == 0);
+                });
+            }
             None => drain(Some(&self.poll)),
         }
         failure.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
@@ -172,8 +180,6 @@ impl<T> DerefMut for Buffer<T> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::AtomicUsize;
-
     use super::*;
 
     const MUCH: usize = 1 << 30;

@@ -47,23 +47,16 @@ struct Image<'a, T> {
     sums: &'a mut [T],
 }
 
-/// Where the gradients go.
-pub struct Gradients<'a, T> {
-    pub x: &'a mut [T],
-    pub offset: &'a mut [T],
-    pub weight: &'a mut [T],
-    pub mask: Option<&'a mut [T]>,
-}
-
+/// Everything but `to.bias`.
 pub fn gradients<T: Real>(
     dy: &[T],
     x_last: &[T],
     arrays: &Arguments<&[T]>,
-    to: Gradients<T>,
+    to: Arguments<&mut [T]>,
     d: &Dims,
     exec: &Exec,
 ) -> Result<(), Error> {
-    let Gradients { x: mut dx, offset: doffset, weight: dweight, mask: dmask } = to;
+    let Arguments { x: mut dx, offset: doffset, weight: dweight, mask: dmask, .. } = to;
     if [d.conv.images, d.conv.inputs, d.conv.outputs].contains(&0) {
         dx.fill(T::ZERO);
         dweight.fill(T::ZERO);

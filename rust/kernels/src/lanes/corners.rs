@@ -23,7 +23,7 @@ impl<D> Corners<D> {
         D: AsRef<[T]>,
     {
         let down = row.checked_mul(width).expect("a row in memory");
-        let after = down.checked_add(width + channel + n).expect("pixels in memory");
+        let after = [down, width, channel, n].into_iter().try_fold(0, usize::checked_add).expect("pixels in memory");
         let room = data.as_ref().len().checked_sub(after).expect("a pixel with a next one");
         Corners { data, channel, width, down, n, last: room / width.max(1) }
     }
@@ -72,7 +72,8 @@ pub fn at_corners<T: Real, I: Isa>(
     if inside % lanes == 0 && n % lanes == 0 && piece % lanes == 0 && n > 0 {
         // The row's last element lies in its last piece.
         let last = (inside + n - 1) / piece;
-        assert!(start < 1 << 60 && jump < 1 << 40 && last < 1 << 20 && start + last * jump + piece <= data.len());
+        assert!(start < 1 << 60 && piece < 1 << 60 && jump < 1 << 40 && last < 1 << 20);
+        assert!(start + last * jump + piece <= data.len());
         while c < n {
             let mut z = [V::<T, I>::zero(); 4];
             // SAFETY: `places` are four from which x and sums have n >= c + lanes elements; at + lanes is at most the end of the last piece.

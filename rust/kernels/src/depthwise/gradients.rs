@@ -1,12 +1,13 @@
-//! dK of a depthwise convolution. Lane l of 16 sums what the columns l, l + 16, … contribute, at every level; the lanes are combined by
-//! halving at the end.
+//! dK and dx of a depthwise convolution. Lane l of 16 sums what the columns l, l + 16, … contribute to dK, at every level; the lanes are
+//! combined by halving at the end.
 
-use super::{MAX_ROWS, Wide, blocked, general, images, unroll};
+use super::{MAX_ROWS, Wide, blocked, finish, general, images, input_gradient, rows, unroll};
 use crate::conv2d::Dims;
 use crate::error::Error;
 use crate::exec::{Exec, zeros};
+use crate::gemm::Share;
 use crate::lanes::{Isa, MAX_LANES, Task, V, Vector};
-use crate::real::Real;
+use crate::real::{self, Real};
 
 /// Sums in lanes for the largest kernel and two columns of taps more.
 const TOTALS: usize = 9 * 11 * MAX_LANES;
@@ -25,8 +26,8 @@ pub fn weight_gradient<T: Real>(dy: &[T], x: &[T], dweight: &mut [T], d: &Dims, 
     exec.for_each_with(cost * d.outputs, tasks, space, |(xp, gp, totals, padded), (at, dweight)| {
         for (k, dweight) in dweight.chunks_exact_mut(taps).enumerate() {
             let o = at * channels * each + k;
-            let wide = &wide;
-            let finite = exec.run(Channel { dy, x, o, xp, gp, totals, dweight, wide, d });
+            let (x_wide, g_wide) = (&wide, &wide.of_output());
+            let finite = exec.run(Channel { dy, x, o, xp, gp, totals, dweight, dx: None, x_wide, g_wide, d });
             if !finite {
                 general::channel(dy, x, dweight, o, padded, d, exec);
             }
@@ -34,8 +35,55 @@ pub fn weight_gradient<T: Real>(dy: &[T], x: &[T], dweight: &mut [T], d: &Dims, 
     })
 }
 
-/// dweight of output channel o; `false` if x is not finite there: then the zeros between images must not meet it.
-struct Channel<'a, T> {
+/// dweight and dx; in one pass over dy where x and dy have the same size.
+pub fn backward<T: Real>(
+    dy: &[T],
+    x: &[T],
+    weight: &[T],
+    dx: &mut [T],
+    dweight: &mut [T],
+    d: &Dims,
+    exec: &Exec,
+) -> Result<(), Error> {
+    let same = d.mirror().is_some_and(|mirror| mirror.padding == d.padding) && d.outputs == d.groups;
+    if !same || blocked(d).is_none() || !real::finite(weight) || dy.is_empty() {
+        weight_gradient(dy, x, dweight, d, exec)?; // (B2)
+        return input_gradient(dy, weight, dx, d, exec); // (B3) (B4)
+    }
+    let (wide, taps, plane) = (&Wide::new(d)?, d.taps(), d.size.0 * d.size.1);
+    let cost = (taps / 16 + 2) * d.images * plane;
+    let channels = Exec::batch(cost);
+    let tasks = Share::new(dx, d.images, d.inputs, plane).by_rows(channels).zip(dweight.chunks_mut(channels * taps));
+    let padded_len = general::padded_len(d)?;
+    let space = || {
+        let rows = zeros(wide.block * wide.width)?;
+        Ok((wide.zeros()?, wide.zeros()?, zeros(TOTALS)?, rows, zeros(padded_len)?))
+    };
+    exec.for_each_with(cost * d.outputs, tasks, space, |(xp, gp, totals, yp, padded), (mut share, dweight)| {
+        for (o, dweight) in share.rows().zip(dweight.chunks_exact_mut(taps)) {
+            let mut mirrored = [T::ZERO; 81];
+            let mirrored = &mut mirrored[..taps];
+            mirrored.copy_from_slice(&weight[o * taps..][..taps]);
+            mirrored.reverse();
+            let dx = Some(InputGradient { share: &mut share, mirrored, yp });
+            let finite = exec.run(Channel { dy, x, o, xp, gp, totals, dweight, dx, x_wide: wide, g_wide: wide, d });
+            if !finite {
+                general::channel(dy, x, dweight, o, padded, d, exec);
+            }
+        }
+    })
+}
+
+/// dx of the channel, a convolution of dy with the mirrored kernel.
+struct InputGradient<'s, 'a, T> {
+    share: &'s mut Share<'a, T>,
+    mirrored: &'s [T],
+    yp: &'s mut [T],
+}
+
+/// dweight of output channel o, and its dx if wanted; `false` if x is not finite there: then the zeros between images must not meet it,
+/// and dweight is not made.
+struct Channel<'a, 's, T> {
     dy: &'a [T],
     x: &'a [T],
     o: usize,
@@ -43,17 +91,20 @@ struct Channel<'a, T> {
     gp: &'a mut [T],
     totals: &'a mut [T],
     dweight: &'a mut [T],
-    wide: &'a Wide,
+    dx: Option<InputGradient<'a, 's, T>>,
+    /// The layouts of x and dy in `xp` and `gp`: they differ in padding alone.
+    x_wide: &'a Wide,
+    g_wide: &'a Wide,
     d: &'a Dims,
 }
 
-impl<T: Real> Task for Channel<'_, T> {
+impl<T: Real> Task for Channel<'_, '_, T> {
     type Out = bool;
     #[inline(always)]
     fn run<I: Isa>(self) -> bool {
         macro_rules! sizes {
             ($($k:literal $columns:literal;)*) => {
-                match (self.d.kernel.0, self.wide.block) {
+                match (self.d.kernel.0, self.x_wide.block) {
                     $(($k, 7) => self.sum::<I, $k, $columns, 7>(),)*
                     $(($k, _) => self.sum::<I, $k, $columns, 4>(),)*
                     _ => false,
@@ -65,11 +116,13 @@ impl<T: Real> Task for Channel<'_, T> {
     }
 }
 
-impl<T: Real> Channel<'_, T> {
+impl<T: Real> Channel<'_, '_, T> {
     #[inline(always)]
-    fn sum<I: Isa, const K: usize, const Q: usize, const R: usize>(self) -> bool {
-        let (d, wide, each) = (self.d, self.wide, self.d.outputs / self.d.groups);
+    fn sum<I: Isa, const K: usize, const Q: usize, const R: usize>(mut self) -> bool {
+        let (d, wide, each) = (self.d, self.x_wide, self.d.outputs / self.d.groups);
         let (plane, in_plane) = (d.out_size.0 * d.out_size.1, d.size.0 * d.size.1);
+        let first = self.g_wide.padding.0 * wide.width + self.g_wide.padding.1;
+        let mut all_finite = true;
         self.totals.fill(T::ZERO);
         for group in 0..d.images.div_ceil(wide.images) {
             let images = images(group, wide, d);
@@ -77,18 +130,36 @@ impl<T: Real> Channel<'_, T> {
                 self.gp.fill(T::ZERO); // of images that this group does not have
             }
             for (slot, n) in images.clone().enumerate() {
-                let x = &self.x[(n * d.inputs + self.o / each) * in_plane..];
-                if !finite::<T, I>(&x[..in_plane]) {
-                    self.gp.fill(T::ZERO);
-                    return false;
-                }
-                wide.place::<T, I>(x, d.size, slot, self.xp);
                 let dy = &self.dy[(n * d.outputs + self.o) * plane..];
-                wide.of_output().place::<T, I>(dy, d.out_size, slot, self.gp);
+                self.g_wide.place::<T, I>(dy, d.out_size, slot, self.gp);
             }
             let columns = wide.columns(images.len(), d);
+            if let Some(InputGradient { share, mirrored, yp }) = &mut self.dx {
+                for top in (0..d.size.0).step_by(R) {
+                    rows::<T, I, K, R>(&self.gp[top * wide.width..], mirrored, yp, wide.width, columns); // (B3)
+                    for (slot, n) in images.clone().enumerate() {
+                        let mut to = share.from_column(n * in_plane + top * d.size.1);
+                        let rest = (d.size.0 - top) * d.size.1;
+                        let from = &yp[slot * wide.pitch..];
+                        finish::<T, I>(from, wide.width, None, R, d.size.1, to.row(self.o, 0..rest)); // (B4)
+                    }
+                }
+            }
+            for (slot, n) in images.enumerate() {
+                let x = &self.x[(n * d.inputs + self.o / each) * in_plane..];
+                all_finite = all_finite && finite::<T, I>(&x[..in_plane]);
+                if all_finite {
+                    wide.place::<T, I>(x, d.size, slot, self.xp);
+                }
+            }
+            if !all_finite {
+                if self.dx.is_none() {
+                    break;
+                }
+                continue;
+            }
             for top in (0..d.out_size.0).step_by(R) {
-                let (x, g) = (&self.xp[top * wide.width..], &self.gp[top * wide.width..]);
+                let (x, g) = (&self.xp[top * wide.width..], &self.gp[first + top * wide.width..]);
                 for q in (0..K).step_by(Q) {
                     for part in 0..MAX_LANES / V::<T, I>::LANES {
                         taps::<T, I, K, Q, R>(x, g, self.totals, wide.width, columns, q, part);
@@ -100,13 +171,10 @@ impl<T: Real> Channel<'_, T> {
             for q in 0..K {
                 let mut lanes = [T::ZERO; MAX_LANES];
                 lanes.copy_from_slice(&self.totals[(q * K + p) * MAX_LANES..][..MAX_LANES]);
-                self.dweight[p * K + q] = general::halve(lanes);
+                self.dweight[p * K + q] = general::halve(lanes); // (B2)
             }
         }
-        if d.images % wide.images != 0 {
-            self.gp.fill(T::ZERO);
-        }
-        true
+        all_finite
     }
 }
 
