@@ -20,6 +20,8 @@ __all__ = [
     "attention_forward",
     "avg_pool2d_backward",
     "avg_pool2d_forward",
+    "batch_norm_act_backward",
+    "batch_norm_act_forward",
     "batch_norm_backward",
     "batch_norm_forward",
     "bilinear_sample_backward",
@@ -336,6 +338,21 @@ def batch_norm_backward(
     running_mean: _Array | None,
     running_var: _Array | None,
     eps: float,
+    mean: _Array,
+    var: _Array,
+) -> tuple[_Array | None, ...]: ...
+def batch_norm_act_forward(
+    x: _Array, weight: _Array, bias: _Array, running_mean: _Array | None, running_var: _Array | None, eps: float, activation: str
+) -> tuple[_Array, ...]: ...
+def batch_norm_act_backward(
+    dy: _Array,
+    x: _Array,
+    weight: _Array,
+    bias: _Array,
+    running_mean: _Array | None,
+    running_var: _Array | None,
+    eps: float,
+    activation: str,
     mean: _Array,
     var: _Array,
 ) -> tuple[_Array | None, ...]: ...

@@ -36,6 +36,7 @@ EXAMPLES: dict[str, tuple[dict[str, tuple[int, ...]], dict[str, Any]]] = {
     "attention": ({"q": (1, 2, 4, 2), "k": (1, 2, 4, 2), "v": (1, 2, 4, 2), "bias": (1, 2, 4, 4)}, {}),
     "avg_pool2d": ({"x": (1, 1, 4, 5)}, {"kernel_size": 3, "stride": 2, "padding": 1}),
     "batch_norm": ({"x": (2, 2, 3, 4), "weight": (2,), "bias": (2,)}, {}),
+    "batch_norm_act": ({"x": (2, 2, 3, 4), "weight": (2,), "bias": (2,)}, {"activation": "silu"}),
     "bilinear_sample": ({"x": (1, 1, 3, 4), "ys": (1, 4), "xs": (1, 4)}, {}),
     "conv2d": ({"x": (1, 2, 4, 5), "weight": (2, 2, 3, 3), "bias": (2,)}, {"padding": 1}),
     "conv_decomposition": ({"x": (1, 2, 4, 5), "weight": (2, 2, 3, 3)}, {}),

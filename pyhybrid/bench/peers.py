@@ -125,6 +125,12 @@ def _batch_norm(t: dict[str, Any], work: Work) -> Any:
     return F.batch_norm(t["x"], None, None, t["weight"], t["bias"], training=True)
 
 
+def _batch_norm_gelu(t: dict[str, Any], work: Work) -> Any:
+    import torch.nn.functional as F
+
+    return F.gelu(_batch_norm(t, work))
+
+
 def _attention_unfold(t: dict[str, Any], work: Work) -> Any:
     import torch.nn.functional as F
 
@@ -300,6 +306,7 @@ FORMULAS: dict[str, dict[str, Callable[..., Any]]] = {
     "linear": {"torch": _linear},
     "layer_norm": {"torch": _layer_norm},
     "batch_norm": {"torch": _batch_norm},
+    "batch_norm_act": {"torch": _batch_norm_gelu},
     "gelu": {"torch": _gelu},
     "deform_conv2d": {"torch gather": _deform_conv2d},
     "max_pool2d": {"torch": _max_pool2d},

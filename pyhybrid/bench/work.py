@@ -147,7 +147,7 @@ def _layer_norm_of_maps(name: str, size: str, N: int, C: int, H: int) -> Work:
 
 
 def _batch_norm(name: str, size: str, N: int, C: int, H: int) -> Work:
-    return Work(name, "batch_norm", size, draw(x=(N, C, H, H), weight=(C,), bias=(C,)), {}, 0, 0)
+    return Work(name, name, size, draw(x=(N, C, H, H), weight=(C,), bias=(C,)), {}, 0, 0)
 
 
 def _local_attention(name: str, size: str, N: int, C: int, H: int) -> Work:
@@ -323,6 +323,7 @@ WORKS: dict[str, Callable[..., Work]] = {
     "layer_norm": _layer_norm,
     "layer_norm_of_maps": _layer_norm_of_maps,
     "batch_norm": _batch_norm,
+    "batch_norm_act": _batch_norm,
     "gelu": _gelu,
     "deform_conv2d": _deform_conv2d,
     "max_pool2d": _max_pool2d,

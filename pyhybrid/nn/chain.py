@@ -15,12 +15,21 @@ Array = np.ndarray
 Grads = dict[str, Array]
 
 
+#: In the place of a cache: the layer ran together with the one before it.
+JOINED = object()
+
+
 def chain_forward(layers: Mapping[str, Module], names: Iterable[str], x: Any) -> tuple[Any, list[Any]]:
-    """The layers called `names`, in this order; y and their caches."""
-    caches = []
-    for name in names:
-        x, cache = layers[name].forward(x)
+    """The layers called `names`, in this order; y and their caches. Two layers that can run as one (`Module.joined`) do."""
+    waiting, caches = [layers[name] for name in names], []
+    while waiting:
+        layer = waiting.pop(0)
+        both = layer.joined(waiting[0]) if waiting and not watched(layer, waiting[0]) else None
+        x, cache = (both or layer.forward)(x)
         caches.append(cache)
+        if both:
+            waiting.pop(0)
+            caches.append(JOINED)
     return x, caches
 
 
@@ -28,9 +37,15 @@ def chain_backward(layers: Mapping[str, Module], names: Iterable[str], dy: Any, 
     """The same layers in the opposite order; dx and the gradients under "NAME.parameter"."""
     grads: Grads = {}
     for name, cache in zip(reversed(list(names)), reversed(caches), strict=True):
-        dy, own = layers[name].backward(dy, cache)
-        grads |= prefixed(name, own)
+        if cache is not JOINED:
+            dy, own = layers[name].backward(dy, cache)
+            grads |= prefixed(name, own)
     return dy, grads
+
+
+def watched(*layers: Module) -> bool:
+    """Whether somebody looks at what one of these layers gives, having put a forward of his own in its place."""
+    return any("forward" in vars(layer) for layer in layers)
 
 
 def prefixed(name: str, grads: Mapping[str, Array]) -> Grads:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
+from functools import partial
 from importlib import import_module
 from math import prod
 from types import ModuleType
@@ -14,7 +16,7 @@ from pyhybrid.errors import ConstraintError
 from pyhybrid.nn import init
 from pyhybrid.nn.init import Seed
 from pyhybrid.nn.module import Module
-from pyhybrid.ops import batch_norm, conv2d, drop_path, layer_norm, linear, pointwise_conv
+from pyhybrid.ops import batch_norm, batch_norm_act, conv2d, drop_path, layer_norm, linear, pointwise_conv
 from pyhybrid.ops._sizes import pair
 
 __all__ = ["BatchNorm2d", "Conv2d", "DropPath", "LayerNorm", "Linear", "Operator"]
@@ -150,18 +152,28 @@ class BatchNorm2d(Module):
         self.buffers |= {"running_mean": np.zeros(shape, dtype), "running_var": np.ones(shape, dtype),
                          "num_batches_tracked": np.zeros((), np.int64)}
 
-    def forward(self, x: Array) -> tuple[Array, batch_norm.Cache]:
+    def forward(self, x: Array) -> tuple[Array, Any]:
+        return self._run(batch_norm, x)
+
+    def backward(self, dy: Array, cache: Any) -> tuple[Array, Grads]:
+        grads = (batch_norm_act if isinstance(cache, batch_norm_act.Cache) else batch_norm).backward(dy, cache)
+        return grads.x, {"weight": grads.weight, "bias": grads.bias}
+
+    def joined(self, following: Module) -> Callable[[Array], tuple[Array, Any]] | None:
+        """With the activation behind it in one pass over memory."""
+        if not isinstance(following, Operator) or following.config:
+            return None
+        names = [name for name, act in batch_norm_act.ACTIVATIONS.items() if act is following.operator]
+        return partial(self._run, batch_norm_act, activation=names[0]) if names else None
+
+    def _run(self, operator: ModuleType, x: Array, **config: Any) -> tuple[Array, Any]:
         weight, bias, kept = self.params["weight"], self.params["bias"], self.buffers
         if not self.training:
-            return batch_norm.forward(x, weight, bias, kept["running_mean"], kept["running_var"], eps=self.eps)
-        y, cache = batch_norm.forward(x, weight, bias, eps=self.eps)
+            return operator.forward(x, weight, bias, kept["running_mean"], kept["running_var"], eps=self.eps, **config)
+        y, cache = operator.forward(x, weight, bias, eps=self.eps, **config)
         mean, var = batch_norm.running_statistics(cache, kept["running_mean"], kept["running_var"], momentum=self.momentum)
         kept |= {"running_mean": mean, "running_var": var, "num_batches_tracked": np.asarray(kept["num_batches_tracked"] + 1)}
         return y, cache
-
-    def backward(self, dy: Array, cache: batch_norm.Cache) -> tuple[Array, Grads]:
-        grads = batch_norm.backward(dy, cache)
-        return grads.x, {"weight": grads.weight, "bias": grads.bias}
 
 
 @dataclass(eq=False)

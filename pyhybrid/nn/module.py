@@ -8,7 +8,7 @@ batch norm there, and nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
@@ -55,6 +55,11 @@ class Module:
     def backward(self, dy: Any, cache: Any) -> tuple[Any, dict[str, Array]]:
         """dx and the gradient of every parameter, keyed by its dotted name."""
         raise NotImplementedError(f"{type(self).__name__} has no backward")
+
+    def joined(self, following: Module) -> Callable[[Any], tuple[Any, Any]] | None:
+        """The forward of this layer and the one behind it as one, if there is such a thing; its cache is for this layer's `backward`,
+        which then gives dx of both."""
+        return None
 
     def train(self, mode: bool = True) -> Self:
         """Batch statistics and drop path on (or off), here and in all children; returns the layer."""

@@ -36,6 +36,11 @@ def tried(name, dtype):
     return [case.astype(dtype) for case in [*plain, *cases.corners(name)[:3]] if all(a.size for a in case.arrays.values())]
 
 
+def gated(name, case):
+    """Whether dy is handed on or not, behind all that the operator computes: NaN lets it pass, so no gradient need be NaN."""
+    return name == "batch_norm_act" and case.config["activation"] == "relu"
+
+
 def poisoned(case, argument, value):
     """The case with one entry of an argument replaced."""
     a = case.arguments[argument].copy()
@@ -89,7 +94,7 @@ def test_row_01_nan_reaches_all_that_depends_on_it(name, backend):
             index = case.random(4, len(argument)).integers(a.size)
             moved, bad = run(name, poisoned(case, argument, a.flat[index] + scale)), run(name, poisoned(case, argument, np.nan))
             for output, before in plain.items():
-                if output == "dx" and (name in CHOOSE or argument in PLACES):
+                if (output == "dx" and (name in CHOOSE or argument in PLACES)) or (output != "y" and gated(name, case)):
                     continue
                 depends = moved[output] != before
                 seen += int(depends.sum())

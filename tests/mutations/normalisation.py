@@ -22,4 +22,9 @@ MUTATIONS = [
     Mutation("batch_norm", "batch statistics differentiated in evaluation", "    dx = maps(inv, x) * dx_hat ",
              "    dx = maps(inv, x) * (dx_hat - maps(weight * dbias / max(n, 1), x)) ", "derivative"),
     Mutation("batch_norm", "gradient of the running variance doubled", "-0.5 * (inv", "-(inv", "derivative"),
+    Mutation("batch_norm_act", "activation left out of the gradient", "dz = act.backward(dy, act.forward(z)[1]).x ", "dz = dy ",
+             "derivative"),
+    Mutation("batch_norm_act", "slope of the activation at x", "act.forward(z)[1]", "act.forward(x)[1]", "derivative"),
+    Mutation("batch_norm_act", "statistics taken as constants", "running_mean, running_var, eps, mean, var)\n    return",
+             "mean, var, eps, mean, var)\n    return", "derivative"),
 ]

@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 from naive._indices import box, like
+from naive.activation import gelu, gelu_backward, relu, relu_backward, silu, silu_backward
 
 # y[t, o] = Σ_c weight[o, c] x[t, c] + bias[o].
 
@@ -127,3 +128,17 @@ def batch_norm_backward(dy, x, weight, bias, running_mean=None, running_var=None
             dweight[c] += dy[i] * (x[i] - mean) / deviation
             dbias[c] += dy[i]
     return grads
+
+
+# y = act(z), z = batch_norm of x.
+
+ACTIVATIONS = {"gelu": (gelu, gelu_backward), "relu": (relu, relu_backward), "silu": (silu, silu_backward)}
+
+
+def batch_norm_act(*arrays, eps=1e-5, activation="gelu"):
+    return ACTIVATIONS[activation][0](batch_norm(*arrays, eps=eps))
+
+
+def batch_norm_act_backward(dy, *arrays, eps=1e-5, activation="gelu"):
+    (dz,) = ACTIVATIONS[activation][1](dy, batch_norm(*arrays, eps=eps))
+    return batch_norm_backward(dz, *arrays, eps=eps)

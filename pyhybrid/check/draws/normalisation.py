@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -50,7 +51,26 @@ def batch_norm(draw: Draw) -> Case:
     return values.case(arguments, {"eps": eps}, polynomial=False, batched=batched, linear=linear)
 
 
-CASES: dict[str, Callable[[Draw], Case]] = {"batch_norm": batch_norm, "layer_norm": layer_norm, "linear": linear}
+def batch_norm_act(draw: Draw) -> Case:
+    """The same with an activation; "relu" is kept away from its kink."""
+    activation, case = draw.choice("activation", ("gelu", "relu", "silu")), batch_norm(draw)
+    if activation == "relu" and _near_the_kink(case.arrays, case.config["eps"]):
+        activation = "gelu"
+    return replace(case, config={**case.config, "activation": activation}, linear=())
+
+
+def _near_the_kink(arrays: Mapping[str, Array], eps: float) -> bool:
+    x, factor = arrays["x"], arrays["weight"]
+    axes, per_channel = (0, *range(2, x.ndim)), (-1,) + (1,) * (x.ndim - 2)
+    mean, var = (arrays[name] if name in arrays else of(axes) for name, of in (("running_mean", x.mean), ("running_var", x.var)))
+    factor = factor / np.sqrt(var + eps)
+    z = np.abs(factor.reshape(per_channel) * (x - mean.reshape(per_channel)) + arrays["bias"].reshape(per_channel))
+    return z.size > 0 and bool(z.min() <= 1e-3 * z.max())
+
+
+CASES: dict[str, Callable[[Draw], Case]] = {
+    "batch_norm": batch_norm, "batch_norm_act": batch_norm_act, "layer_norm": layer_norm, "linear": linear,
+}
 
 CORNERS: dict[str, list[Pins]] = {
     "batch_norm": [
@@ -58,6 +78,12 @@ CORNERS: dict[str, list[Pins]] = {
         dict(N=2, C=3, H=3, W=4, running=True), dict(N=0, running=True), dict(C=0, N=2), dict(H=0, rest=("H", "W"), running=True),
         dict(N=1, H=1, W=2, running=False), dict(N=3, rest=("W",), W=5, running=False, regime="large"),
         dict(N=2, C=2, running=True, regime="tiny"), dict(N=2, C=2, running=False, regime="whole", H=4, W=5),
+    ],
+    "batch_norm_act": [
+        dict(N=2, C=3, H=3, W=4, running=False, activation="gelu"), dict(N=2, C=3, H=3, W=4, running=True, activation="silu"),
+        dict(N=3, rest=(), C=2, running=False, activation="relu"), dict(N=2, C=1, H=2, W=1, running=True, activation="relu"),
+        dict(N=0, running=True), dict(C=0, N=2), dict(H=0, rest=("H", "W"), running=True), dict(N=1, rest=(), running=False),
+        dict(N=3, rest=("W",), W=5, running=False, regime="large"), dict(N=2, C=2, running=True, regime="tiny", activation="gelu"),
     ],
     "layer_norm": [
         dict(n=1), dict(n=1, weight=True, bias=True), dict(lead=(), rest=(), n=6), dict(lead=(0,)), dict(rest=(0,), n=3, weight=True),

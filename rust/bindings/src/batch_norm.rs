@@ -2,6 +2,7 @@
 
 use numpy::PyUntypedArrayMethods;
 use pyhybrid_kernels::batch_norm::{self, Dims, Gradients, Saved};
+use pyhybrid_kernels::batch_norm_act::{self, Activation};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
@@ -38,6 +39,21 @@ pub fn batch_norm_forward<'py>(
     running_var: Option<Array<'py>>,
     eps: f64,
 ) -> PyResult<[Array<'py>; 3]> {
+    forward(py, x, weight, bias, running_mean, running_var, eps, None)
+}
+
+/// With an activation behind it, or none.
+#[allow(clippy::too_many_arguments)]
+pub fn forward<'py>(
+    py: Python<'py>,
+    x: Array<'py>,
+    weight: Array<'py>,
+    bias: Array<'py>,
+    running_mean: Option<Array<'py>>,
+    running_var: Option<Array<'py>>,
+    eps: f64,
+    activation: Option<Activation>,
+) -> PyResult<[Array<'py>; 3]> {
     let running = both(running_mean.as_ref(), running_var.as_ref())?;
     let dims = dims(&x, &[("weight", &weight), ("bias", &bias)], running, eps)?;
     with_dtype!(T of x => {
@@ -49,12 +65,16 @@ pub fn batch_norm_forward<'py>(
         let (x, weight, bias) = (Input::<T>::new("x", &x)?, Input::<T>::new("weight", &weight)?, Input::<T>::new("bias", &bias)?);
         let (x, weight, bias, y_slice, mean_slice, var_slice) =
             (x.slice(), weight.slice(), bias.slice(), y.slice(), mean.slice(), var.slice());
-        call(py, |exec| batch_norm::forward(x, weight, bias, y_slice, mean_slice, var_slice, &dims, exec))?;
+        call(py, |exec| match activation {
+            Some(act) => batch_norm_act::forward(x, weight, bias, y_slice, mean_slice, var_slice, act, &dims, exec),
+            None => batch_norm::forward(x, weight, bias, y_slice, mean_slice, var_slice, &dims, exec),
+        })?;
         Ok([y.array(), mean.array(), var.array()])
     })
 }
 
-type Grads<'py> = (Array<'py>, Array<'py>, Array<'py>, Option<Array<'py>>, Option<Array<'py>>);
+/// dx, dweight, dbias, and in evaluation drunning_mean and drunning_var.
+pub type Grads<'py> = (Array<'py>, Array<'py>, Array<'py>, Option<Array<'py>>, Option<Array<'py>>);
 
 #[pyfunction]
 #[pyo3(signature = (dy, x, weight, bias, running_mean, running_var, eps, mean, var))]
@@ -68,6 +88,24 @@ pub fn batch_norm_backward<'py>(
     running_mean: Option<Array<'py>>,
     running_var: Option<Array<'py>>,
     eps: f64,
+    mean: Array<'py>,
+    var: Array<'py>,
+) -> PyResult<Grads<'py>> {
+    backward(py, dy, x, weight, bias, running_mean, running_var, eps, None, mean, var)
+}
+
+/// With an activation behind it, or none.
+#[allow(clippy::too_many_arguments)]
+pub fn backward<'py>(
+    py: Python<'py>,
+    dy: Array<'py>,
+    x: Array<'py>,
+    weight: Array<'py>,
+    bias: Array<'py>,
+    running_mean: Option<Array<'py>>,
+    running_var: Option<Array<'py>>,
+    eps: f64,
+    activation: Option<Activation>,
     mean: Array<'py>,
     var: Array<'py>,
 ) -> PyResult<Grads<'py>> {
@@ -85,12 +123,16 @@ pub fn batch_norm_backward<'py>(
             None => None,
         };
         let (dy, x, weight) = (Input::<T>::shaped("dy", &dy, x.shape())?, Input::<T>::new("x", &x)?, Input::<T>::new("weight", &weight)?);
-        Input::<T>::new("bias", &bias)?;
+        let bias = Input::<T>::new("bias", &bias)?;
         let (mean, var) = (Input::<T>::new("mean", &mean)?, Input::<T>::new("var", &var)?);
         let saved = Saved { dy: dy.slice(), x: x.slice(), weight: weight.slice(), mean: mean.slice(), var: var.slice() };
         let running = drunning.as_mut().map(|(dmean, dvar)| (dmean.slice(), dvar.slice()));
         let gradients = Gradients { dx: dx.slice(), dweight: dweight.slice(), dbias: dbias.slice(), running };
-        call(py, |exec| batch_norm::backward(saved, gradients, &dims, exec))?;
+        let bias = bias.slice();
+        call(py, |exec| match activation {
+            Some(act) => batch_norm_act::backward(saved, bias, gradients, act, &dims, exec),
+            None => batch_norm::backward(saved, gradients, &dims, exec),
+        })?;
         let (dmean, dvar) = drunning.map(|(dmean, dvar)| (dmean.array(), dvar.array())).unzip();
         Ok((dx.array(), dweight.array(), dbias.array(), dmean, dvar))
     })

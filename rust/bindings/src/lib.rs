@@ -10,6 +10,7 @@ mod arrays;
 mod attention;
 mod avg_pool2d;
 mod batch_norm;
+mod batch_norm_act;
 mod bilinear_sample;
 mod conv2d;
 mod conv_decomposition;
@@ -98,6 +99,8 @@ mod _core {
     use super::avg_pool2d::{avg_pool2d_backward, avg_pool2d_forward};
     #[pymodule_export]
     use super::batch_norm::{batch_norm_backward, batch_norm_forward};
+    #[pymodule_export]
+    use super::batch_norm_act::{batch_norm_act_backward, batch_norm_act_forward};
     #[pymodule_export]
     use super::bilinear_sample::{bilinear_sample_backward, bilinear_sample_forward};
     #[pymodule_export]

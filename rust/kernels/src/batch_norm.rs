@@ -10,14 +10,18 @@
 //! A task owns whole channels, so that a channel is in the cache after its first pass. Planes too small for vectors are put one after
 //! the other first. A sum's order follows from the shape alone.
 
+use crate::elementwise::Function;
 use crate::error::{Error, require};
 use crate::exec::{Buffer, Exec, zeros};
 use crate::fill::Fill;
 use crate::gemm::Share;
-use crate::lanes::{Isa, Task, V, Vector};
+use crate::lanes::Vector;
 use crate::planes::{product, require_len};
 use crate::real::Real;
-use crate::sums::{self, Pairwise, Products, Squares, Terms};
+
+mod channel;
+
+use channel::{Activated, InputGradient, Normalised, Planes, ProductSum, SquareSum, Sum, Upstream, write};
 
 #[derive(Clone, Copy, Debug)]
 pub struct Dims {
@@ -79,65 +83,30 @@ impl Dims {
         Exec::batch(self.count())
     }
 
-    /// The values of a channel of x: in their place, or in `held`.
-    fn channel<'a, T: Real>(&self, x: &'a [T], c: usize, held: &'a mut [T]) -> Planes<'a, T> {
-        let (step, len) = (self.channels * self.inner, self.inner);
-        if !self.is_small() {
-            return Planes { x: x.get(c * len..).unwrap_or(&[]), step, len, planes: self.images };
-        }
-        if len == 1 {
-            for (to, &from) in held.iter_mut().zip(x[c..].iter().step_by(step)) {
-                *to = from;
-            }
-        } else {
-            for (to, from) in held.chunks_exact_mut(len.max(1)).zip(x.chunks_exact(step.max(1))) {
-                to.copy_from_slice(&from[c * len..(c + 1) * len]);
-            }
-        }
-        Planes { x: held, step: 0, len: held.len(), planes: 1 }
-    }
-
     fn inverse<T: Real>(&self, var: T) -> T {
         T::ONE / (var + T::from_f64(self.eps)).sqrt()
-    }
-}
-
-/// `planes` runs of `len` values, `step` apart.
-#[derive(Clone, Copy)]
-struct Planes<'a, T> {
-    x: &'a [T],
-    step: usize,
-    len: usize,
-    planes: usize,
-}
-
-impl<'a, T> Planes<'a, T> {
-    #[inline(always)]
-    fn get(&self, plane: usize) -> &'a [T] {
-        &self.x[plane * self.step..][..self.len]
-    }
-}
-
-/// One plane after the other of channel c of y, or all of them through `held`.
-fn write<T: Real>(y: &mut Share<T>, c: usize, d: &Dims, held: &mut [T], mut plane: impl FnMut(usize, &mut [T])) {
-    if d.count() == 0 {
-        return;
-    }
-    if d.is_small() {
-        plane(0, held);
-        for (n, from) in held.chunks_exact(d.inner).enumerate() {
-            y.from_column(n * d.inner).row(c, 0..d.inner).copy_from_slice(from);
-        }
-        return;
-    }
-    for n in 0..d.images {
-        plane(n, y.from_column(n * d.inner).row(c, 0..d.inner));
     }
 }
 
 /// `mean` and `var` are overwritten in training and read in evaluation.
 #[allow(clippy::too_many_arguments)]
 pub fn forward<T: Real>(
+    x: &[T],
+    weight: &[T],
+    bias: &[T],
+    y: &mut [T],
+    mean: &mut [T],
+    var: &mut [T],
+    d: &Dims,
+    exec: &Exec,
+) -> Result<(), Error> {
+    forward_with(Identity, x, weight, bias, y, mean, var, d, exec)
+}
+
+/// The same with a function of every element behind it.
+#[allow(clippy::too_many_arguments)]
+pub(crate) fn forward_with<T: Real, F: Function>(
+    f: F,
     x: &[T],
     weight: &[T],
     bias: &[T],
@@ -157,7 +126,8 @@ pub fn forward<T: Real>(
     let tasks = shares.zip(mean.chunks_mut(each).zip(var.chunks_mut(each)));
     let space = || Ok((zeros(d.held())?, zeros(d.held())?));
     let count = T::from_usize(d.count());
-    exec.for_each_with(d.len(), tasks, space, |(held, result): &mut (Buffer<T>, Buffer<T>), (mut y, (mean, var))| {
+    let cost = d.len().saturating_mul(F::COST);
+    exec.for_each_with(cost, tasks, space, |(held, result): &mut (Buffer<T>, Buffer<T>), (mut y, (mean, var))| {
         for (c, (mean, var)) in y.rows().zip(mean.iter_mut().zip(var)) {
             let x = d.channel(x, c, held);
             if d.training {
@@ -166,7 +136,7 @@ pub fn forward<T: Real>(
             }
             let (m, r, weight, bias) = (*mean, d.inverse(*var), weight[c], bias[c]);
             write(&mut y, c, d, result, |n, y| {
-                exec.run(Fill { terms: Normalised { x: x.get(n), m, r, weight, bias }, y });
+                exec.run(Fill { terms: Activated { f, z: Normalised { x: x.get(n), m, r, weight, bias } }, y });
             });
         }
     })
@@ -191,6 +161,17 @@ pub struct Gradients<'a, T> {
 }
 
 pub fn backward<T: Real>(saved: Saved<T>, gradients: Gradients<T>, d: &Dims, exec: &Exec) -> Result<(), Error> {
+    backward_with(None::<(Identity, &[T])>, saved, gradients, d, exec)
+}
+
+/// The same with a function of every element behind it, and the bias, which its slope depends on.
+pub(crate) fn backward_with<T: Real, F: Function>(
+    behind: Option<(F, &[T])>,
+    saved: Saved<T>,
+    gradients: Gradients<T>,
+    d: &Dims,
+    exec: &Exec,
+) -> Result<(), Error> {
     let Saved { dy, x, weight, mean, var } = saved;
     let Gradients { dx, dweight, dbias, running } = gradients;
     for (name, len) in [("dy", dy.len()), ("x", x.len()), ("dx", dx.len())] {
@@ -202,13 +183,27 @@ pub fn backward<T: Real>(saved: Saved<T>, gradients: Gradients<T>, d: &Dims, exe
     let each = d.each();
     let shares = Share::new(dx, d.images, d.channels, d.inner).by_rows(each);
     let tasks = shares.zip(dweight.chunks_mut(each).zip(dbias.chunks_mut(each)));
-    let space = || Ok([zeros(d.held())?, zeros(d.held())?, zeros(d.held())?]);
-    let count = T::from_usize(d.count());
-    exec.for_each_with(2 * d.len(), tasks, space, |[held_dy, held_x, result]: &mut [Buffer<T>; 3], task| {
+    if let Some((_, bias)) = behind {
+        require_len("bias", bias, d.channels)?;
+    }
+    let upstream = if behind.is_some() { d.count() } else { 0 };
+    let space = || Ok([zeros(d.held())?, zeros(d.held())?, zeros(d.held())?, zeros(upstream)?]);
+    let (count, cost) = (T::from_usize(d.count()), d.len().saturating_mul(1 + F::COST));
+    exec.for_each_with(cost, tasks, space, |[held_dy, held_x, result, upstream]: &mut [Buffer<T>; 4], task| {
         let (mut dx, (dweight, dbias)) = task;
         for (c, (dweight, dbias)) in dx.rows().zip(dweight.iter_mut().zip(dbias)) {
             let (dy, x) = (d.channel(dy, c, held_dy), d.channel(x, c, held_x));
             let (m, r) = (mean[c], d.inverse(var[c]));
+            let dy = match behind {
+                Some((f, bias)) => {
+                    let z = Normalised { x: &[], m, r, weight: weight[c], bias: bias[c] };
+                    for (n, y) in upstream.chunks_exact_mut(x.len.max(1)).enumerate() {
+                        exec.run(Fill { terms: Upstream { f, dy: dy.get(n), z: Normalised { x: x.get(n), ..z } }, y });
+                    }
+                    Planes { x: upstream, step: x.len, ..x }
+                }
+                None => dy,
+            };
             *dbias = exec.run(Sum(dy)); // (B1)
             *dweight = exec.run(ProductSum { dy, x, m, r }); // (B2)
             let share = |total: T| if d.training { weight[c] * total / count } else { T::ZERO };
@@ -231,92 +226,19 @@ pub fn backward<T: Real>(saved: Saved<T>, gradients: Gradients<T>, d: &Dims, exe
     Ok(())
 }
 
-struct Sum<'a, T>(Planes<'a, T>);
+/// No function behind it.
+#[derive(Clone, Copy)]
+struct Identity;
 
-impl<T: Real> Task for Sum<'_, T> {
-    type Out = T;
+impl Function for Identity {
     #[inline(always)]
-    fn run<I: Isa>(self) -> T {
-        let mut sum = Pairwise::default();
-        for plane in 0..self.0.planes {
-            sums::add::<T, I, &[T]>(&self.0.get(plane), self.0.len, &mut sum);
-        }
-        sum.total()
+    fn value<A: Vector>(self, x: A) -> A {
+        x
     }
-}
 
-struct SquareSum<'a, T>(Planes<'a, T>, T);
-
-impl<T: Real> Task for SquareSum<'_, T> {
-    type Out = T;
     #[inline(always)]
-    fn run<I: Isa>(self) -> T {
-        let mut sum = Pairwise::default();
-        for plane in 0..self.0.planes {
-            sums::add::<T, I, Squares<T>>(&Squares { x: self.0.get(plane), m: self.1 }, self.0.len, &mut sum);
-        }
-        sum.total()
-    }
-}
-
-struct ProductSum<'a, T> {
-    dy: Planes<'a, T>,
-    x: Planes<'a, T>,
-    m: T,
-    r: T,
-}
-
-impl<T: Real> Task for ProductSum<'_, T> {
-    type Out = T;
-    #[inline(always)]
-    fn run<I: Isa>(self) -> T {
-        let mut sum = Pairwise::default();
-        for plane in 0..self.x.planes {
-            let terms = Products { dy: self.dy.get(plane), x: self.x.get(plane), m: self.m, r: self.r };
-            sums::add::<T, I, Products<T>>(&terms, self.x.len, &mut sum);
-        }
-        sum.total()
-    }
-}
-
-struct Normalised<'a, T> {
-    x: &'a [T],
-    m: T,
-    r: T,
-    weight: T,
-    bias: T,
-}
-
-impl<T: Real> Terms<T> for Normalised<'_, T> {
-    #[inline(always)]
-    fn load_partial<I: Isa>(&self, k: usize, n: usize) -> V<T, I> {
-        let x_hat = (V::<T, I>::load_partial(&self.x[k..], n) - V::<T, I>::splat(self.m)) * V::<T, I>::splat(self.r); // (F3)
-        x_hat.mul_add(V::<T, I>::splat(self.weight), V::<T, I>::splat(self.bias)) // (F4)
-    }
-}
-
-/// `mean` and `slope` are what the dx̂ of the channel have in common and along x̂; both 0 in evaluation.
-struct InputGradient<'a, T> {
-    dy: &'a [T],
-    x: &'a [T],
-    m: T,
-    r: T,
-    weight: T,
-    mean: T,
-    slope: T,
-    training: bool,
-}
-
-impl<T: Real> Terms<T> for InputGradient<'_, T> {
-    #[inline(always)]
-    fn load_partial<I: Isa>(&self, k: usize, n: usize) -> V<T, I> {
-        let r = V::<T, I>::splat(self.r);
-        let dx_hat = V::<T, I>::splat(self.weight) * V::<T, I>::load_partial(&self.dy[k..], n); // (B3)
-        if !self.training {
-            return r * dx_hat; // (B5)
-        }
-        let x_hat = (V::<T, I>::load_partial(&self.x[k..], n) - V::<T, I>::splat(self.m)) * r;
-        r * (dx_hat - (V::<T, I>::splat(self.mean) + x_hat * V::<T, I>::splat(self.slope))) // (B4)
+    fn gradient<A: Vector>(self, dy: A, _: A) -> A {
+        dy
     }
 }
 

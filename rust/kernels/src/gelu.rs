@@ -45,7 +45,7 @@ pub fn backward<T: Real>(dy: &[T], x: &[T], dx: &mut [T], form: &Form, exec: &Ex
 }
 
 #[derive(Clone, Copy)]
-struct Exact;
+pub struct Exact;
 
 impl Function for Exact {
     #[inline(always)]

@@ -16,6 +16,7 @@ pub mod aggregation;
 pub mod attention;
 pub mod avg_pool2d;
 pub mod batch_norm;
+pub mod batch_norm_act;
 pub mod bilinear_sample;
 pub mod conv2d;
 pub mod conv_decomposition;

@@ -13,7 +13,7 @@ use crate::lanes::Vector;
 use crate::real::Real;
 
 #[derive(Clone, Copy)]
-struct Relu;
+pub struct Relu;
 
 impl Function for Relu {
     #[inline(always)]

@@ -15,7 +15,7 @@ use crate::real::Real;
 const FAR: f64 = 1000.0;
 
 #[derive(Clone, Copy)]
-struct Silu;
+pub struct Silu;
 
 impl Function for Silu {
     #[inline(always)]

@@ -161,6 +161,7 @@ fn tails_of_tiles_panels_and_blocks() {
     }
     Case::<f32>::new([1, 2, 20, 19], [3, 2, 17, 17], PLAIN, 1).check(); // more taps than a block
     Case::<f64>::new([1, 2, 40, 50], [300, 2, 3, 3], PLAIN, 1).check(); // dx in several pieces and blocks
+    Case::<f32>::new([2, 64, 40, 40], [3, 64, 3, 3], ((1, 1), (1, 1), (1, 1)), 1).check(); // dweight in several regions
 }
 
 #[test]

@@ -114,3 +114,20 @@ pub fn at_corners<T: Real, I: Isa>(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_pixel_is_the_last_with_a_row_below_and_a_next_one() {
+        // 3 rows of 4 pixels of 5 channels, 2 of them used from the third on: pixel 6 is followed by 7, 10 and 11.
+        let corners = Corners::new(vec![0.0; 60], (5, 4), 2, 2);
+        assert_eq!(corners.places(6), [32, 37, 52, 57]);
+        let beyond = |corners: Corners<Vec<f64>>, pixel| std::panic::catch_unwind(|| corners.places(pixel)).is_err();
+        assert!(beyond(corners, 7));
+        assert!(std::panic::catch_unwind(|| Corners::new(vec![0.0; 28], (5, 4), 2, 2)).is_err());
+        assert!(!beyond(Corners::new(vec![0.0; 29], (5, 4), 2, 2), 0));
+        assert!(std::panic::catch_unwind(|| Corners::new(vec![0.0; 29], (usize::MAX, 4), 2, 2)).is_err());
+    }
+}
