@@ -94,7 +94,9 @@ def test_ctrl_c_ends_a_real_process_with_130_and_a_whole_checkpoint(images, tmp_
     env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(pyhybrid.__file__).parents[1]), os.environ.get("PYTHONPATH", "")])}
     command = [sys.executable, "-m", "pyhybrid", "train", "acmix_tiny", "--data", str(images), "--out", str(tmp_path / "run"),
                *QUICK, "--epochs", "5000"]
-    child = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    # A test run in the background ignores Ctrl-C, and so would the child.
+    heeding = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
+    child = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **heeding)
     for line in child.stdout:
         if line.startswith("epoch   2/"):
             break
