@@ -222,3 +222,13 @@ def test_c8_bias_is_one_value_per_output_channel(refuses):
 @pytest.mark.parametrize("kink", ["left", None, 1])
 def test_c9_kink_is_a_known_rule(refuses, kink):
     refuses(deform_conv2d, "C9", "kink", *CALL, kink=kink)
+
+
+def test_nan_reaches_the_offset_also_where_nothing_is_put_out(backend):
+    """Without outputs what comes back to a sample is 0; times a slope that is NaN it is NaN."""
+    offset = normal(2, 2, 3, 4)
+    offset[1, 0, 2, 1] = np.nan
+    y, cache = deform_conv2d.forward(normal(2, 3, 3, 4), offset, np.zeros((0, 3, 1, 1)))
+    grads = deform_conv2d.backward(np.zeros_like(y), cache)
+    assert np.isnan(grads.offset[1, :, 2, 1]).all() and np.isnan(grads.offset).sum() == 2
+    assert grads.weight.shape == (0, 3, 1, 1) and not grads.offset[0].any() and not grads.x[0].any()
