@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from pyhybrid.bench.blocks import BLOCKS
+from pyhybrid.bench.torch_blocks import BLOCKS
 from pyhybrid.bench.torch_layers import attention, gates, global_filter, relative_bias
 from pyhybrid.bench.work import HEADS, WINDOW, Work
 

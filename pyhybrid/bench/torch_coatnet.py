@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pyhybrid.bench.blocks import mbconv, relative_mha
+from pyhybrid.bench.torch_blocks import mbconv, relative_mha
 from pyhybrid.bench.torch_layers import Tensors, batch_norm, conv, layer_norm, layer_norm_of_maps, linear, part, to_map, to_tokens
 from pyhybrid.papers.coatnet.mbconv import MBConv
 from pyhybrid.papers.coatnet.transformer import TransformerBlock

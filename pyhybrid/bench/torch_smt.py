@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from pyhybrid.bench.blocks import sam
+from pyhybrid.bench.torch_blocks import sam
 from pyhybrid.bench.torch_layers import Pair, Tensors, batch_norm, conv, depthwise, layer_norm, linear, multi_head, part, to_map, to_tokens
 from pyhybrid.papers.smt.block import SMTBlock
 from pyhybrid.papers.smt.embed import Stem

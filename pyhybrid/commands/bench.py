@@ -15,7 +15,8 @@ from typing import Any
 
 from pyhybrid import backend
 from pyhybrid.bench import measure, peers
-from pyhybrid.bench.work import STAGES, WORKS, Work, works
+from pyhybrid.bench.catalogue import WORKS, works
+from pyhybrid.bench.work import STAGES, Work
 from pyhybrid.commands import console
 from pyhybrid.errors import UsageError
 

@@ -35,6 +35,7 @@ STATEMENTS = (
     "post_form_is_attention_plus_convolution",
     "windowed_table_is_a_depthwise_convolution",
     "relative_attention_is_translation_equivariant",
+    "attention_without_a_table_commutes_with_permutations",
     "bilinear_sampling_reproduces_affine_maps",
     "sampling_slope_is_the_forward_difference",
     "zero_offsets_give_the_convolution",

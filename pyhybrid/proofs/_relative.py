@@ -106,6 +106,19 @@ def moved(x: Array, offset: Pair) -> Array:
     return np.moveaxis(roll.forward(np.ascontiguousarray(np.moveaxis(x, 1, 3)), offset=offset)[0], 3, 1)
 
 
+def with_table(w: World, table: Array) -> World:
+    return changed(w, table=table)
+
+
+def no_table(w: World) -> World:
+    return changed(w, table=0 * w.table)
+
+
+def at_positions(w: World) -> World:
+    """Positions added to queries and keys, and no table."""
+    return changed(no_table(w), q=w.q + w.p, k=w.k + w.p)
+
+
 def bound(w: World) -> float:
     """max|v|·2·((n + 8)·u + 2δ), δ = (d + 4)·L·u."""
     d = w.q.shape[1] // w.heads
@@ -117,6 +130,11 @@ def bound(w: World) -> float:
 def post_bound(w: World) -> float:
     """As `bound`, with n²·u·max|w| for the sum of the biases times the values."""
     return bound(w) + 2 * EPS * float(np.abs(w.v).max()) * (w.H * w.W) ** 2 * max(1.0, float(np.abs(w.table).max()))
+
+
+def generic_bound(w: World) -> float:
+    """For worlds with a further table `generic` and positions p."""
+    return post_bound(changed(w, table=np.abs(w.generic) + np.abs(w.table), q=np.abs(w.q) + np.abs(w.p), k=np.abs(w.k) + np.abs(w.p)))
 
 
 def step(text: str, value: Function, reason: str) -> Step:

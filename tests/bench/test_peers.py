@@ -5,8 +5,9 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from pyhybrid.bench.catalogue import WORKS  # noqa: E402
 from pyhybrid.bench.peers import FORMULAS  # noqa: E402
-from pyhybrid.bench.work import STAGES, WORKS, BlockWork  # noqa: E402
+from pyhybrid.bench.work import STAGES, BlockWork  # noqa: E402
 
 
 @pytest.mark.parametrize("name", WORKS)

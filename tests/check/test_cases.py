@@ -10,10 +10,10 @@ from hypothesis import find, given, settings
 from hypothesis import strategies as st
 
 from pyhybrid.check import Case, cases
-from pyhybrid.check.draws import acmix
+from pyhybrid.check.draws import acmix, convolution
 
 NAMES = sorted(cases.CASES)
-MAPS = [name for name in acmix.CASES if name not in ("softmax", "positional_term")]
+MAPS = [name for name in acmix.CASES | convolution.CASES if name not in ("softmax", "positional_term")]
 
 
 def module(name):
