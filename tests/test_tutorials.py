@@ -90,10 +90,21 @@ def prepared(path):
 
 
 def execute(notebook, folder):
-    """Run all cells in a fresh kernel; waits long, for the limit is on processor time and the machine may be busy."""
+    """Run all cells in a fresh kernel; waits long, for the limit is on processor time and the machine may be busy.
+
+    A kernel is given ports that were free a moment ago: if another program took one, no cell has run, and another kernel is started.
+    """
     nbclient = pytest.importorskip("nbclient")
     where = {"metadata": {"path": str(folder)}}
-    nbclient.NotebookClient(notebook, timeout=20 * SECONDS, startup_timeout=5 * SECONDS, kernel_name="python3", resources=where).execute()
+    client = functools.partial(nbclient.NotebookClient, notebook, timeout=20 * SECONDS, startup_timeout=5 * SECONDS, kernel_name="python3",
+                               resources=where)
+    for _ in range(2):
+        try:
+            return client().execute()
+        except RuntimeError as error:
+            if "before replying to kernel_info" not in str(error):
+                raise
+    return client().execute()
 
 
 def failure(path, notebook, reason):
