@@ -189,12 +189,13 @@ pub fn backward<T: Real>(
     }
     let x_last = channels_last(arrays.x, d, exec)?;
     let to = Arguments { x: dx, offset: doffset, weight: dweight, mask: dmask, bias: None };
-    if d.conv.outputs > 0 {
+    if d.conv.outputs > 0 || d.conv.images == 0 {
         return gradients::gradients(dy, &x_last, arrays, to, d, exec); // (B2) (B3) (B4) (B5)
     }
     // Without outputs dcol is 0, and what it meets may be NaN: as with one output for each group, whose weights and dy are 0.
     let one = Dims { conv: conv2d::Dims { outputs: d.conv.groups, ..d.conv }, ..*d };
-    let (weight, mut dweight) = (zeros(d.conv.inputs * d.conv.taps())?, zeros(d.conv.inputs * d.conv.taps())?);
+    let weights = product(&[d.conv.inputs, d.conv.taps()])?;
+    let (weight, mut dweight) = (zeros(weights)?, zeros(weights)?);
     let dy = zeros(product(&[d.conv.images, d.conv.groups, d.pixels()])?)?;
     let (arrays, to) = (Arguments { weight: &weight[..], ..*arrays }, Arguments { weight: &mut dweight[..], ..to });
     gradients::gradients(&dy, &x_last, &arrays, to, &one, exec)

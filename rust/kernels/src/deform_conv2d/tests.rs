@@ -94,6 +94,29 @@ fn whole_offsets_against_loops() {
     check::<f64>(1, 2, DEPTH + 3, 1, 1, true); // two blocks of outputs
     check::<f32>(2, 70, 3, 1, 5, true); // two tasks for an image, offset groups across panels
     check::<f32>(9, 32, 16, 16, 1, false); // several images at once, several groups in a task
+    check::<f64>(2, 4, 0, 2, 2, true);
+}
+
+/// Not even for the weights that stand in where there are no outputs.
+#[test]
+fn no_images_take_no_memory() {
+    let most = 1 << 20;
+    let shapes = Arguments {
+        x: &[0, most, 1, 1][..],
+        offset: &[0, 2 * most, most + 2, 1],
+        weight: &[0, most, most, 1],
+        mask: None,
+        bias: None,
+    };
+    let settings =
+        Settings { stride: (1, 1), padding: (most, 0), dilation: (1, 1), groups: 1, offset_groups: 1, kink: "right" };
+    let d = Dims::new(&shapes, &settings).unwrap();
+    let arrays = Arguments { x: &[][..], offset: &[], weight: &[], mask: None, bias: None };
+    each_exec(|exec| {
+        let gradients =
+            Arguments::<&mut [f64]> { x: &mut [], offset: &mut [], weight: &mut [], mask: None, bias: None };
+        backward(&[], &arrays, gradients, &d, exec).unwrap();
+    });
 }
 
 /// Every image has tasks of its own: for maps in several pieces, and for a weight of which there are no copies.
