@@ -6,13 +6,10 @@ from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
-import numpy as np
-
+from pyhybrid.bench import torch_acmix
 from pyhybrid.bench.torch_blocks import BLOCKS
 from pyhybrid.bench.torch_layers import attention, gates, global_filter, relative_bias
-from pyhybrid.bench.work import HEADS, WINDOW, Work
-
-Array = np.ndarray
+from pyhybrid.bench.work import WINDOW, Work
 
 
 def torch_contenders(work: Work, backward: bool) -> dict[str, Callable[[], object]]:
@@ -53,18 +50,6 @@ def _pointwise(t: dict[str, Any], work: Work) -> Any:
     import torch.nn.functional as F
 
     return F.conv2d(t["x"], t["weight"], t["bias"])
-
-
-def _shift_sum(t: dict[str, Any], work: Work) -> Any:
-    import torch.nn.functional as F
-
-    maps = F.pad(t["maps"], (1, 1, 1, 1))
-    H, W = t["maps"].shape[-2:]
-    total = maps[:, 0, :, 0:H, 0:W]
-    for m in range(1, 9):
-        p, q = divmod(m, 3)
-        total = total + maps[:, m, :, p : p + H, q : q + W]
-    return total
 
 
 def _softmax(t: dict[str, Any], work: Work) -> Any:
@@ -129,39 +114,6 @@ def _batch_norm_gelu(t: dict[str, Any], work: Work) -> Any:
     import torch.nn.functional as F
 
     return F.gelu(_batch_norm(t, work))
-
-
-def _attention_unfold(t: dict[str, Any], work: Work) -> Any:
-    import torch.nn.functional as F
-
-    N, C, H, W = t["q"].shape
-    d, taps, r = C // HEADS, WINDOW**2, WINDOW // 2
-
-    def windows(x: Any) -> Any:
-        return F.unfold(F.pad(x, (r, r, r, r), mode="reflect"), WINDOW).view(x.shape[0], -1, taps, H, W)
-
-    keys = windows(t["k"]).view(N, HEADS, d, taps, H, W)
-    place = t["pe"][None, :, None] - windows(t["pe"][None])
-    scores = (t["q"].view(N, HEADS, d, 1, H, W) * d**-0.5 * (keys + place[:, None])).sum(2).softmax(2)
-    return (scores[:, :, None] * windows(t["v"]).view(N, HEADS, d, taps, H, W)).sum(3).view(N, C, H, W)
-
-
-def _attention_taps(t: dict[str, Any], work: Work) -> Any:
-    import torch
-    import torch.nn.functional as F
-
-    N, C, H, W = t["q"].shape
-    d, r = C // HEADS, WINDOW // 2
-    # Keys minus their own place, once; the query's place adds the same to every tap and drops out of the softmax.
-    keys = F.pad((t["k"].view(N, HEADS, d, H, W) - t["pe"]).view(N, C, H, W), (r, r, r, r), mode="reflect").view(N, HEADS, d, H + 2 * r, -1)
-    values = F.pad(t["v"], (r, r, r, r), mode="reflect").view(N, HEADS, d, H + 2 * r, -1)
-    query = t["q"].view(N, HEADS, d, H, W) * d**-0.5
-    places = [(u, v) for u in range(WINDOW) for v in range(WINDOW)]
-    scores = torch.stack([(query * keys[..., u : u + H, v : v + W]).sum(2) for u, v in places], 2).softmax(2)
-    out = scores[:, :, 0, None] * values[..., 0:H, 0:W]
-    for m, (u, v) in enumerate(places[1:], 1):
-        out = out + scores[:, :, m, None] * values[..., u : u + H, v : v + W]
-    return out.view(N, C, H, W)
 
 
 def _mask(t: dict[str, Any]) -> Any:
@@ -230,44 +182,6 @@ def _squeeze_excite(t: dict[str, Any], work: Work) -> Any:
     return t["x"] * F.linear(z, t["expand_weight"], t["expand_bias"]).sigmoid()[:, :, None, None]
 
 
-def _aggregation(t: dict[str, Any], work: Work) -> Any:
-    import torch.nn.functional as F
-
-    weight, v = t["weight"], t["v"]
-    (N, groups), (C, H, W), r = weight.shape[:2], v.shape[1:], WINDOW // 2
-    padded = F.pad(v, (r, r, r, r), mode="reflect").view(N, C // groups, groups, H + 2 * r, W + 2 * r)
-    places = [(u, v) for u in range(WINDOW) for v in range(WINDOW)]
-    total = weight[:, None, :, 0] * padded[..., 0:H, 0:W]
-    for m, (u, v) in enumerate(places[1:], 1):
-        total = total + weight[:, None, :, m] * padded[..., u : u + H, v : v + W]
-    return total.view(N, C, H, W)
-
-
-def _conv_path(t: dict[str, Any], work: Work) -> Any:
-    import torch
-    import torch.nn.functional as F
-
-    N, C, H, W = t["q"].shape
-    stacked = torch.cat([t[x].view(N, HEADS, C // HEADS, H * W) for x in "qkv"], 1)
-    maps = F.conv2d(stacked, t["fc_weight"]).permute(0, 2, 1, 3).reshape(N, -1, H, W)
-    return F.conv2d(maps, t["dep_conv_weight"], padding=1, groups=C // HEADS)
-
-
-def _acmix(attention: Callable[..., Any]) -> Callable[..., Any]:
-    def formula(t: dict[str, Any], work: Work) -> Any:
-        import torch
-        import torch.nn.functional as F
-
-        q, k, v = (F.conv2d(t["x"], t[f"conv{i}_weight"], t[f"conv{i}_bias"]) for i in (1, 2, 3))
-        H, W = t["x"].shape[2:]
-        across, down = torch.linspace(-1, 1, W).expand(H, W), torch.linspace(-1, 1, H)[:, None].expand(H, W)
-        pe = F.conv2d(torch.stack([across, down])[None], t["conv_p_weight"], t["conv_p_bias"])[0]
-        parts = {**t, "q": q, "k": k, "v": v, "pe": pe}
-        return t["rate1"] * attention(parts, work) + t["rate2"] * _conv_path(parts, work)
-
-    return formula
-
-
 def _mixed_conv(t: dict[str, Any], work: Work) -> Any:
     """Each head's channels by themselves, as in the official code."""
     import torch
@@ -301,7 +215,7 @@ def _modulation(t: dict[str, Any], work: Work) -> Any:
 FORMULAS: dict[str, dict[str, Callable[..., Any]]] = {
     "conv2d": {"torch": _conv2d, "torch channels-last": _conv2d_channels_last},
     "pointwise_conv": {"torch": _pointwise},
-    "shift_sum": {"torch": _shift_sum},
+    "shift_sum": {"torch": torch_acmix.shift_sum},
     "softmax": {"torch": _softmax},
     "linear": {"torch": _linear},
     "layer_norm": {"torch": _layer_norm},
@@ -310,10 +224,10 @@ FORMULAS: dict[str, dict[str, Callable[..., Any]]] = {
     "gelu": {"torch": _gelu},
     "deform_conv2d": {"torch gather": _deform_conv2d},
     "max_pool2d": {"torch": _max_pool2d},
-    "local_attention": {"torch": _attention_taps, "torch unfold": _attention_unfold},
+    "local_attention": {"torch": torch_acmix.attention_taps, "torch unfold": torch_acmix.attention_unfold},
     "attention": {"torch": _attention_fused, "torch step by step": _attention_steps},
     "relative_attention": {"torch": _relative_attention(fused=True), "torch step by step": _relative_attention(fused=False)},
-    "aggregation": {"torch": _aggregation},
+    "aggregation": {"torch": torch_acmix.aggregation},
     "squeeze_excite": {"torch": _squeeze_excite},
     "gate_chain": {"torch": _gate_chain},
     "gn_conv": {"torch": _gn_conv, "torch channels last": _gn_conv_channels_last},
@@ -322,7 +236,7 @@ FORMULAS: dict[str, dict[str, Callable[..., Any]]] = {
     "regroup": {"torch": _regroup},
     "scale_aware_aggregation": {"torch": _scale_aware_aggregation},
     "modulation": {"torch": _modulation},
-    "conv_path": {"torch": _conv_path},
-    "acmix": {"torch": _acmix(_attention_taps), "torch unfold": _acmix(_attention_unfold)},
+    "conv_path": {"torch": torch_acmix.conv_path},
+    "acmix": {"torch": torch_acmix.acmix(torch_acmix.attention_taps), "torch unfold": torch_acmix.acmix(torch_acmix.attention_unfold)},
     **BLOCKS,
 }

@@ -42,8 +42,7 @@ def generic(w: World) -> World:
     return with_table(w, w.generic)
 
 
-PERMUTED = Step("relative_attention(π(q), π(k), π(v), 0)", of_permuted)
-PERMUTATION = Proof(
+PROOF = Proof(
     name="attention_without_a_table_commutes_with_permutations",
     title="Without a table, relative attention commutes with every permutation of the pixels",
     statement="relative_attention(π(q), π(k), π(v), 0) = π(relative_attention(q, k, v, 0)), π(x)_t = x_π(t)",
@@ -54,7 +53,7 @@ PERMUTATION = Proof(
     sizes=(dict(N=2, heads=2, d=3, H=3, W=4), dict(N=1, heads=1, d=2, H=4, W=2, form="post"), dict(N=1, heads=3, d=1, H=1, W=5)),
     small=(dict(N=1, heads=1, d=1, H=1, W=3, scale=1.0),),
     steps=(
-        PERMUTED,
+        Step("relative_attention(π(q), π(k), π(v), 0)", of_permuted),
         step("Σ_u softmax_u(τ q_π(t)·k_π(u))·v_π(u)", lambda w: spelled(permuted_before(w), 0), "relative_attention (F1)-(F6) with w = 0"),
         step("Σ_u softmax_u(τ q_π(t)·k_u)·v_u", lambda w: spelled(w, 0, order=w.order), "re-index u -> π(u): a sum over all pixels"),
         step("π(relative_attention(q, k, v, 0))", permuted_result, "relative_attention (F1)-(F6) at the pixel π(t)")),
@@ -69,4 +68,4 @@ PERMUTATION = Proof(
     ),
 )
 
-PROOFS = (PERMUTATION,)
+PROOFS = (PROOF,)

@@ -8,6 +8,7 @@
 //!
 //! Tokens (inner = 1) are rows of memory. Otherwise a few neighbours in inner go down the channels side by side.
 
+mod channels;
 mod maps;
 mod rows;
 
@@ -133,7 +134,7 @@ pub fn backward<T: Real>(
     if d.inner == 1 {
         return rows::backward(saved, weight, dx, dweight, dbias, d, exec);
     }
-    maps::parameter_gradients(saved, dweight, dbias, d, exec)?;
+    channels::parameter_gradients(saved, dweight, dbias, d, exec)?;
     maps::input_gradient(saved, weight, dx, d, exec)
 }
 
