@@ -14,12 +14,14 @@ use crate::gemm::Share;
 use crate::lanes::{Isa, Task, V, Vector};
 use crate::real::{Real, finite};
 
+mod blocks;
 mod general;
 mod gradients;
 mod wide;
 
+use self::blocks::Rows;
+use self::wide::Wide;
 pub use gradients::{backward, weight_gradient};
-use wide::Wide;
 
 /// The size of the kernel if it has a register block.
 fn blocked(d: &Dims) -> Option<usize> {
@@ -68,23 +70,7 @@ struct Forward<'a, 'b, T> {
 impl<T: Real> Task for Forward<'_, '_, T> {
     type Out = ();
     #[inline(always)]
-    fn run<I: Isa>(self) {
-        macro_rules! sizes {
-            ($($k:literal)*) => {
-                match (self.d.kernel.0, self.wide.block) {
-                    $(($k, 7) => self.channels::<I, $k, 7>(),)*
-                    $(($k, _) => self.channels::<I, $k, 4>(),)*
-                    _ => {}
-                }
-            };
-        }
-        sizes!(3 5 7 9)
-    }
-}
-
-impl<T: Real> Forward<'_, '_, T> {
-    #[inline(always)]
-    fn channels<I: Isa, const K: usize, const R: usize>(mut self) {
+    fn run<I: Isa>(mut self) {
         let (d, wide) = (self.d, self.wide);
         let (plane, in_plane, each) = (d.out_size.0 * d.out_size.1, d.size.0 * d.size.1, d.outputs / d.groups);
         let images = self.share.columns().start / plane..self.share.columns().end / plane;
@@ -96,9 +82,10 @@ impl<T: Real> Forward<'_, '_, T> {
                     wide.place::<T, I>(x, d.size, slot, self.xp); // (F1)
                 }
             }
-            let weight = &self.weight[o * K * K..][..K * K];
-            for top in (0..d.out_size.0).step_by(R) {
-                rows::<T, I, K, R>(&self.xp[top * wide.width..], weight, self.yp, wide.width, columns);
+            let weight = &self.weight[o * d.taps()..][..d.taps()];
+            for top in (0..d.out_size.0).step_by(wide.block) {
+                let x = &self.xp[top * wide.width..];
+                Rows { x, weight, y: self.yp, width: wide.width, columns }.run::<I>(d.kernel.0, wide.block);
                 for (slot, n) in images.clone().enumerate() {
                     let mut to = self.share.from_column(n * plane + top * d.out_size.1);
                     let rest = (d.out_size.0 - top) * d.out_size.1;
@@ -107,7 +94,7 @@ impl<T: Real> Forward<'_, '_, T> {
                         from,
                         wide.width,
                         self.bias.map(|bias| bias[o]),
-                        R,
+                        wide.block,
                         d.out_size.1,
                         to.row(o, 0..rest),
                     ); // (F4)
@@ -133,97 +120,6 @@ fn finish<T: Real, I: Isa>(x: &[T], pitch: usize, bias: Option<T>, rows: usize, 
                 v.store_partial(to, to.len())
             }
             j += lanes;
-        }
-    }
-}
-
-/// R rows of y from the rows of `x` on, for columns 0..columns and some more.
-#[inline(always)]
-fn rows<T: Real, I: Isa, const K: usize, const R: usize>(
-    x: &[T],
-    weight: &[T],
-    y: &mut [T],
-    width: usize,
-    columns: usize,
-) {
-    let lanes = V::<T, I>::LANES;
-    let mut j = 0;
-    while j < columns {
-        if I::REGISTERS >= 32 && j + lanes < columns {
-            block::<T, I, K, R, 2>(&x[j..], weight, &mut y[j..], width);
-            j += 2 * lanes;
-        } else {
-            block::<T, I, K, R, 1>(&x[j..], weight, &mut y[j..], width);
-            j += lanes;
-        }
-    }
-}
-
-/// Rows of x that the largest block reads.
-const MAX_ROWS: usize = 7 + 9 - 1;
-
-/// Repeats a statement with a literal index, where a loop would not be unrolled.
-macro_rules! unroll {
-    ($step:ident) => {
-        $step!(0);
-        $step!(1);
-        $step!(2);
-        $step!(3);
-        $step!(4);
-        $step!(5);
-        $step!(6);
-        $step!(7);
-        $step!(8);
-        $step!(9);
-        $step!(10);
-        $step!(11);
-        $step!(12);
-        $step!(13);
-        $step!(14);
-    };
-}
-use unroll;
-
-/// R rows by N vectors of y = Σ_q Σ_p weight[p, q]·x[i + p, j + q]                                                             (F2) (F3)
-#[inline(always)]
-fn block<T: Real, I: Isa, const K: usize, const R: usize, const N: usize>(
-    x: &[T],
-    weight: &[T],
-    y: &mut [T],
-    width: usize,
-) {
-    let lanes = V::<T, I>::LANES;
-    let x: [&[T]; MAX_ROWS] =
-        std::array::from_fn(|r| if r < R + K - 1 { &x[r * width..][..N * lanes + K - 1] } else { &[] });
-    let mut sums = [[V::<T, I>::zero(); N]; R];
-    for q in 0..weight.len() / K {
-        let mut column = [V::<T, I>::zero(); K];
-        for p in 0..K {
-            column[p] = V::<T, I>::splat(weight[p * K + q]);
-        }
-        macro_rules! step {
-            ($r:literal) => {
-                if $r < R + K - 1 {
-                    let row = &x[$r][q..q + N * lanes];
-                    let mut v = [V::<T, I>::zero(); N];
-                    for l in 0..N {
-                        v[l] = V::<T, I>::load(&row[l * lanes..]);
-                    }
-                    for p in 0..K {
-                        if $r >= p && $r - p < R {
-                            for l in 0..N {
-                                sums[$r - p][l] = column[p].mul_add(v[l], sums[$r - p][l]);
-                            }
-                        }
-                    }
-                }
-            };
-        }
-        unroll!(step);
-    }
-    for i in 0..R {
-        for l in 0..N {
-            sums[i][l].store(&mut y[i * width + l * lanes..]);
         }
     }
 }

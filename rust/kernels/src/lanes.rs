@@ -3,7 +3,7 @@
 //!
 //! * `V<T, I>` is the vector of `T: Real` at level `I`; its methods are those of [`Vector`] and the operators `+ - * /` and unary `-`.
 //! * Every function between `Task::run` and the inner loop is `#[inline(always)]`: only then do the intrinsics compile into the
-//!   function that carries the target features. Inside, plain `for` loops, no closures.
+//!   function that carries the target features. Inside, plain `for` loops, no closures. [`Isa::call`] makes a part a function of its own.
 //! * The levels avx2 and avx512 give the same bits wherever lanes are independent; portable multiplies and adds in two roundings.
 
 #![allow(unsafe_code)] // entering a function with target features is unsafe; `Level` proves that the processor has them
@@ -45,6 +45,10 @@ pub trait Isa: 'static {
     type F64: Vector<Elem = f64>;
     /// Vector registers, for the choice of a register block.
     const REGISTERS: usize;
+
+    /// Runs a part of a task in a function of its own. All else of a task becomes one function, and what the compiler takes for it grows
+    /// with the square of its length: for large bodies that several places share, or of which only one of many is run.
+    fn call<K: Task>(part: K) -> K::Out;
 }
 
 /// `LANES` numbers in one register. Loads and stores check their slice; a partial one touches its first `n` elements only.
@@ -192,7 +196,7 @@ impl Level {
     #[inline]
     pub fn run<K: Task>(self, task: K) -> K::Out {
         match self.0 {
-            Kind::Portable => task.run::<portable::Portable>(),
+            Kind::Portable => portable::enter(task),
             #[cfg(target_arch = "x86_64")]
             // SAFETY: this level is only handed out after `detected()` said that the processor has its features.
             Kind::Avx2 => unsafe { avx2::enter(task) },

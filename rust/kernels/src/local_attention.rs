@@ -161,8 +161,8 @@ impl Dims {
         (first..last + 1, outputs)
     }
 
-    #[inline]
     /// The pixel of an axis of `len` that padded position `i` shows, none for one that is always zero.
+    #[inline]
     fn shown(&self, i: usize, len: usize) -> Option<usize> {
         match self.border {
             Border::Reflect => Some(reflected(i, self.radius(), len)),

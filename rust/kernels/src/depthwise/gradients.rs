@@ -1,7 +1,8 @@
 //! dK and dx of a depthwise convolution. Lane l of 16 sums what the columns l, l + 16, … contribute to dK, at every level; the lanes are
 //! combined by halving at the end.
 
-use super::{MAX_ROWS, Wide, blocked, finish, general, images, input_gradient, rows, unroll};
+use super::blocks::{Rows, Taps};
+use super::{Wide, blocked, finish, general, images, input_gradient};
 use crate::conv2d::Dims;
 use crate::error::Error;
 use crate::exec::{Exec, zeros};
@@ -101,25 +102,8 @@ struct Channel<'a, 's, T> {
 impl<T: Real> Task for Channel<'_, '_, T> {
     type Out = bool;
     #[inline(always)]
-    fn run<I: Isa>(self) -> bool {
-        macro_rules! sizes {
-            ($($k:literal $columns:literal;)*) => {
-                match (self.d.kernel.0, self.x_wide.block) {
-                    $(($k, 7) => self.sum::<I, $k, $columns, 7>(),)*
-                    $(($k, _) => self.sum::<I, $k, $columns, 4>(),)*
-                    _ => false,
-                }
-            };
-        }
-        // As many columns of taps at once as it takes to hide the latency of the sums.
-        sizes!(3 3; 5 2; 7 1; 9 1;)
-    }
-}
-
-impl<T: Real> Channel<'_, '_, T> {
-    #[inline(always)]
-    fn sum<I: Isa, const K: usize, const Q: usize, const R: usize>(mut self) -> bool {
-        let (d, wide, each) = (self.d, self.x_wide, self.d.outputs / self.d.groups);
+    fn run<I: Isa>(mut self) -> bool {
+        let (d, wide, k, each) = (self.d, self.x_wide, self.d.kernel.0, self.d.outputs / self.d.groups);
         let (plane, in_plane) = (d.out_size.0 * d.out_size.1, d.size.0 * d.size.1);
         let first = self.g_wide.padding.0 * wide.width + self.g_wide.padding.1;
         let mut all_finite = true;
@@ -135,13 +119,14 @@ impl<T: Real> Channel<'_, '_, T> {
             }
             let columns = wide.columns(images.len(), d);
             if let Some(InputGradient { share, mirrored, yp }) = &mut self.dx {
-                for top in (0..d.size.0).step_by(R) {
-                    rows::<T, I, K, R>(&self.gp[top * wide.width..], mirrored, yp, wide.width, columns); // (B3)
+                for top in (0..d.size.0).step_by(wide.block) {
+                    let x = &self.gp[top * wide.width..];
+                    Rows { x, weight: mirrored, y: yp, width: wide.width, columns }.run::<I>(k, wide.block); // (B3)
                     for (slot, n) in images.clone().enumerate() {
                         let mut to = share.from_column(n * in_plane + top * d.size.1);
                         let rest = (d.size.0 - top) * d.size.1;
                         let from = &yp[slot * wide.pitch..];
-                        finish::<T, I>(from, wide.width, None, R, d.size.1, to.row(self.o, 0..rest)); // (B4)
+                        finish::<T, I>(from, wide.width, None, wide.block, d.size.1, to.row(self.o, 0..rest)); // (B4)
                     }
                 }
             }
@@ -158,20 +143,16 @@ impl<T: Real> Channel<'_, '_, T> {
                 }
                 continue;
             }
-            for top in (0..d.out_size.0).step_by(R) {
+            for top in (0..d.out_size.0).step_by(wide.block) {
                 let (x, g) = (&self.xp[top * wide.width..], &self.gp[first + top * wide.width..]);
-                for q in (0..K).step_by(Q) {
-                    for part in 0..MAX_LANES / V::<T, I>::LANES {
-                        taps::<T, I, K, Q, R>(x, g, self.totals, wide.width, columns, q, part);
-                    }
-                }
+                Taps { x, g, totals: self.totals, width: wide.width, columns }.run::<I>(k, wide.block); // (B2)
             }
         }
-        for p in 0..K {
-            for q in 0..K {
+        for p in 0..k {
+            for q in 0..k {
                 let mut lanes = [T::ZERO; MAX_LANES];
-                lanes.copy_from_slice(&self.totals[(q * K + p) * MAX_LANES..][..MAX_LANES]);
-                self.dweight[p * K + q] = general::halve(lanes); // (B2)
+                lanes.copy_from_slice(&self.totals[(q * k + p) * MAX_LANES..][..MAX_LANES]);
+                self.dweight[p * k + q] = general::halve(lanes); // (B2)
             }
         }
         all_finite
@@ -189,53 +170,4 @@ fn finite<T: Real, I: Isa>(x: &[T]) -> bool {
     }
     sum = V::<T, I>::load_partial(&x[k..], x.len() - k).mul_add(zero, sum);
     sum.reduce_sum() == T::ZERO
-}
-
-/// totals[q.., p] += Σ_ij g[i, j]·x[i + p, j + q] over R rows and one part of the lanes, for Q columns of taps.                        (B2)
-#[inline(always)]
-fn taps<T: Real, I: Isa, const K: usize, const Q: usize, const R: usize>(
-    x: &[T],
-    g: &[T],
-    totals: &mut [T],
-    width: usize,
-    columns: usize,
-    q: usize,
-    part: usize,
-) {
-    let lanes = V::<T, I>::LANES;
-    // Rows of one length: then a single check of the column serves them all.
-    let len = columns.next_multiple_of(MAX_LANES);
-    let g: [&[T]; R] = std::array::from_fn(|i| &g[i * width..][..len]);
-    let x: [&[T]; MAX_ROWS] =
-        std::array::from_fn(|r| if r < R + K - 1 { &x[r * width + q..][..len + Q - 1] } else { &[] });
-    let mut sums = [[V::<T, I>::zero(); K]; Q];
-    let mut j = part * lanes;
-    while j + lanes <= len {
-        let mut rows = [V::<T, I>::zero(); R];
-        for i in 0..R {
-            rows[i] = V::<T, I>::load(&g[i][j..]);
-        }
-        macro_rules! step {
-            ($r:literal) => {
-                if $r < R + K - 1 {
-                    for c in 0..Q {
-                        let v = V::<T, I>::load(&x[$r][j + c..]);
-                        for p in 0..K {
-                            if $r >= p && $r - p < R {
-                                sums[c][p] = rows[$r - p].mul_add(v, sums[c][p]);
-                            }
-                        }
-                    }
-                }
-            };
-        }
-        unroll!(step);
-        j += MAX_LANES;
-    }
-    for c in 0..Q {
-        for p in 0..K {
-            let total = &mut totals[((q + c) * K + p) * MAX_LANES + part * lanes..][..lanes];
-            (V::<T, I>::load(total) + sums[c][p]).store(total);
-        }
-    }
 }

@@ -6,7 +6,7 @@ use std::f64::consts::{FRAC_1_SQRT_2, FRAC_PI_2};
 
 use crate::error::Error;
 use crate::exec::{Buffer, zeros};
-use crate::lanes::{Isa, V, Vector};
+use crate::lanes::{Isa, Task, V, Vector};
 use crate::real::Real;
 
 /// Rows of a matrix that are multiplied at once.
@@ -117,30 +117,7 @@ impl<T: Real> Axis<T> {
     /// y = matrix·x for lines of vectors.
     #[inline(always)]
     fn apply<I: Isa>(&self, kind: Kind, x: &[T], y: &mut [T], rows: &mut [T]) {
-        let (lanes, depth) = (V::<T, I>::LANES, self.depth(kind));
-        let mut k = 0;
-        while k < depth {
-            let count = ROWS.min(depth - k);
-            let matrix: &[T] = match &self.matrices {
-                Some(kept) => &kept[kind as usize][k * depth..][..count * depth],
-                None => {
-                    self.fill(kind, k, &mut rows[..count * depth]);
-                    &rows[..count * depth]
-                }
-            };
-            let y = &mut y[k * lanes..][..count * lanes];
-            match count {
-                8 => block::<T, I, 8>(matrix, x, y),
-                7 => block::<T, I, 7>(matrix, x, y),
-                6 => block::<T, I, 6>(matrix, x, y),
-                5 => block::<T, I, 5>(matrix, x, y),
-                4 => block::<T, I, 4>(matrix, x, y),
-                3 => block::<T, I, 3>(matrix, x, y),
-                2 => block::<T, I, 2>(matrix, x, y),
-                _ => block::<T, I, 1>(matrix, x, y),
-            }
-            k += count;
-        }
+        I::call(Apply { axis: self, kind, x, y, rows });
     }
 
     /// The half spectrum of a line of n real vectors.
@@ -207,6 +184,47 @@ impl<T: Real> Axis<T> {
             let q = V::<T, I>::load(&q[(j - 1) * lanes..]);
             (p - (q + q)).store(&mut x[j * lanes..]);
             (p + (q + q)).store(&mut x[(n - j) * lanes..]);
+        }
+    }
+}
+
+/// y = matrix·x.
+struct Apply<'a, T> {
+    axis: &'a Axis<T>,
+    kind: Kind,
+    x: &'a [T],
+    y: &'a mut [T],
+    rows: &'a mut [T],
+}
+
+impl<T: Real> Task for Apply<'_, T> {
+    type Out = ();
+    #[inline(always)]
+    fn run<I: Isa>(self) {
+        let Apply { axis, kind, x, y, rows } = self;
+        let (lanes, depth) = (V::<T, I>::LANES, axis.depth(kind));
+        let mut k = 0;
+        while k < depth {
+            let count = ROWS.min(depth - k);
+            let matrix: &[T] = match &axis.matrices {
+                Some(kept) => &kept[kind as usize][k * depth..][..count * depth],
+                None => {
+                    axis.fill(kind, k, &mut rows[..count * depth]);
+                    &rows[..count * depth]
+                }
+            };
+            let y = &mut y[k * lanes..][..count * lanes];
+            match count {
+                8 => block::<T, I, 8>(matrix, x, y),
+                7 => block::<T, I, 7>(matrix, x, y),
+                6 => block::<T, I, 6>(matrix, x, y),
+                5 => block::<T, I, 5>(matrix, x, y),
+                4 => block::<T, I, 4>(matrix, x, y),
+                3 => block::<T, I, 3>(matrix, x, y),
+                2 => block::<T, I, 2>(matrix, x, y),
+                _ => block::<T, I, 1>(matrix, x, y),
+            }
+            k += count;
         }
     }
 }

@@ -13,6 +13,12 @@ impl Isa for Avx2 {
     type F32 = F32;
     type F64 = F64;
     const REGISTERS: usize = 16;
+
+    #[inline(always)]
+    fn call<K: Task>(part: K) -> K::Out {
+        // SAFETY: `Avx2` cannot be named where the processor was not asked.
+        unsafe { enter(part) }
+    }
 }
 
 pub fn detected() -> bool {
@@ -22,6 +28,7 @@ pub fn detected() -> bool {
 /// # Safety
 /// The processor has the features that [`detected`] asks for.
 #[target_feature(enable = "avx2,fma,bmi2")]
+#[inline(never)]
 pub unsafe fn enter<K: Task>(task: K) -> K::Out {
     task.run::<Avx2>()
 }

@@ -13,6 +13,12 @@ impl Isa for Avx512 {
     type F32 = F32;
     type F64 = F64;
     const REGISTERS: usize = 32;
+
+    #[inline(always)]
+    fn call<K: Task>(part: K) -> K::Out {
+        // SAFETY: `Avx512` cannot be named where the processor was not asked.
+        unsafe { enter(part) }
+    }
 }
 
 pub fn detected() -> bool {
@@ -25,6 +31,7 @@ pub fn detected() -> bool {
 /// # Safety
 /// The processor has the features that [`detected`] asks for, and those of AVX2 with FMA.
 #[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw,avx2,fma,bmi2")]
+#[inline(never)]
 pub unsafe fn enter<K: Task>(task: K) -> K::Out {
     task.run::<Avx512>()
 }
