@@ -9,6 +9,7 @@ from pyhybrid.bench.work import HEADS, WINDOW, Work
 
 
 def shift_sum(t: dict[str, Any], work: Work) -> Any:
+    """The nine maps of a 3 x 3 convolution, shifted by slices and added."""
     import torch.nn.functional as F
 
     maps = F.pad(t["maps"], (1, 1, 1, 1))
@@ -21,6 +22,7 @@ def shift_sum(t: dict[str, Any], work: Work) -> Any:
 
 
 def attention_unfold(t: dict[str, Any], work: Work) -> Any:
+    """Local attention as the official code writes it: windows of keys, values and places stored by `unfold`."""
     import torch.nn.functional as F
 
     N, C, H, W = t["q"].shape
@@ -36,6 +38,7 @@ def attention_unfold(t: dict[str, Any], work: Work) -> Any:
 
 
 def attention_taps(t: dict[str, Any], work: Work) -> Any:
+    """Local attention tap by tap on slices, so that no window is stored."""
     import torch
     import torch.nn.functional as F
 
@@ -54,6 +57,7 @@ def attention_taps(t: dict[str, Any], work: Work) -> Any:
 
 
 def aggregation(t: dict[str, Any], work: Work) -> Any:
+    """The windows of v added with the weights of each pixel, tap by tap on slices."""
     import torch.nn.functional as F
 
     weight, v = t["weight"], t["v"]
@@ -67,6 +71,7 @@ def aggregation(t: dict[str, Any], work: Work) -> Any:
 
 
 def conv_path(t: dict[str, Any], work: Work) -> Any:
+    """The convolution path: the heads of q, k, v mixed to nine maps, then shifted and summed by a grouped convolution."""
     import torch
     import torch.nn.functional as F
 
@@ -77,6 +82,8 @@ def conv_path(t: dict[str, Any], work: Work) -> Any:
 
 
 def acmix(attention: Callable[..., Any]) -> Callable[..., Any]:
+    """Both paths on shared projections, with one of the two writings of `attention`."""
+
     def formula(t: dict[str, Any], work: Work) -> Any:
         import torch
         import torch.nn.functional as F
