@@ -80,6 +80,8 @@ __all__ = [
     "local_relative_attention_forward",
     "max_pool2d_backward",
     "max_pool2d_forward",
+    "mbconv_hidden_backward",
+    "mbconv_hidden_forward",
     "mixed_conv_backward",
     "mixed_conv_forward",
     "modulation_backward",
@@ -539,6 +541,43 @@ def drop_path_forward(x: _Array, mask: _Array, rate: float) -> tuple[_Array, ...
 def drop_path_backward(dy: _Array, x: _Array, mask: _Array, rate: float) -> tuple[_Array, ...]: ...
 def layer_scale_forward(x: _Array, gamma: _Array, axis: int) -> tuple[_Array, ...]: ...
 def layer_scale_backward(dy: _Array, x: _Array, gamma: _Array, axis: int) -> tuple[_Array, ...]: ...
+def mbconv_hidden_forward(
+    x: _Array,
+    in_weight: _Array,
+    in_bias: _Array,
+    weight: _Array,
+    out_weight: _Array,
+    out_bias: _Array,
+    in_mean: _Array | None,
+    in_var: _Array | None,
+    out_mean: _Array | None,
+    out_var: _Array | None,
+    eps: float,
+    activation: str,
+    stride: _Pair,
+    padding: _Pair,
+) -> tuple[_Array, ...]: ...
+def mbconv_hidden_backward(
+    dy: _Array,
+    x: _Array,
+    in_weight: _Array,
+    in_bias: _Array,
+    weight: _Array,
+    out_weight: _Array,
+    out_bias: _Array,
+    in_mean: _Array | None,
+    in_var: _Array | None,
+    out_mean: _Array | None,
+    out_var: _Array | None,
+    eps: float,
+    activation: str,
+    stride: _Pair,
+    padding: _Pair,
+    mean_x: _Array,
+    var_x: _Array,
+    mean_h: _Array,
+    var_h: _Array,
+) -> list[_Array | None]: ...
 def mixed_conv_forward(x: _Array, weight: _Array, bias: _Array | None, kernel_sizes: Sequence[int]) -> tuple[_Array, ...]: ...
 def mixed_conv_backward(
     dy: _Array, x: _Array, weight: _Array, bias: _Array | None, kernel_sizes: Sequence[int]

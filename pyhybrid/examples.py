@@ -73,6 +73,10 @@ EXAMPLES: dict[str, tuple[dict[str, tuple[int, ...]], dict[str, Any]]] = {
         {"size": (3, 4), "radius": 1},
     ),
     "max_pool2d": ({"x": (1, 1, 4, 5)}, {"kernel_size": 3, "stride": 2, "padding": 1}),
+    "mbconv_hidden": (
+        {"x": (2, 2, 3, 4), "in_weight": (2,), "in_bias": (2,), "weight": (2, 1, 3, 3), "out_weight": (2,), "out_bias": (2,)},
+        {"activation": "silu"},
+    ),
     "mixed_conv": ({"x": (1, 4, 4, 5), "weight": (2, 34), "bias": (4,)}, {"kernel_sizes": (3, 5)}),
     "modulation": ({"v": (1, 6, 2), "modulator": (1, 2, 2, 3)}, {}),
     "pointwise_conv": ({"x": (1, 2, 3, 4), "weight": (3, 2, 1, 1), "bias": (3,)}, {}),

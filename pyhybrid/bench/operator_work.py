@@ -105,6 +105,13 @@ def _squeeze_excite(name: str, size: str, N: int, C: int, H: int) -> Work:
     return Work(name, "squeeze_excite", size, arrays, {}, 2 * N * C * C, 4 * N * C * C)
 
 
+def _mbconv_hidden(name: str, size: str, N: int, C: int, H: int) -> Work:
+    """In the middle of an inverted bottleneck: four times the channels."""
+    vectors = dict.fromkeys(("in_weight", "in_bias", "out_weight", "out_bias"), (4 * C,))
+    macs = N * 4 * C * H * H * 9
+    return Work(name, name, size, draw(x=(N, 4 * C, H, H), weight=(4 * C, 1, 3, 3), **vectors), {}, macs, 2 * macs)
+
+
 def _mixed_conv(name: str, size: str, N: int, C: int, H: int) -> Work:
     """Four heads with kernels of 3, 5, 7 and 9, as in SMT."""
     macs = N * C * H * H * 41
@@ -213,6 +220,7 @@ OPERATORS: dict[str, Callable[..., Work]] = {
     "window_attention": _window_attention,
     "relative_attention": _relative_attention,
     "aggregation": _aggregation,
+    "mbconv_hidden": _mbconv_hidden,
     "squeeze_excite": _squeeze_excite,
     "gate_chain": _gate_chain,
     "gn_conv": _gn_conv,

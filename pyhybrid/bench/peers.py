@@ -175,6 +175,15 @@ def _global_filter(t: dict[str, Any], work: Work) -> Any:
     return global_filter(t["x"], t["weight"])
 
 
+def _mbconv_hidden(t: dict[str, Any], work: Work) -> Any:
+    import torch.nn.functional as F
+
+    def norm(x: Any, which: str) -> Any:
+        return F.gelu(F.batch_norm(x, None, None, t[f"{which}_weight"], t[f"{which}_bias"], training=True))
+
+    return norm(F.conv2d(norm(t["x"], "in"), t["weight"], padding=1, groups=len(t["weight"])), "out")
+
+
 def _squeeze_excite(t: dict[str, Any], work: Work) -> Any:
     import torch.nn.functional as F
 
@@ -228,6 +237,7 @@ FORMULAS: dict[str, dict[str, Callable[..., Any]]] = {
     "attention": {"torch": _attention_fused, "torch step by step": _attention_steps},
     "relative_attention": {"torch": _relative_attention(fused=True), "torch step by step": _relative_attention(fused=False)},
     "aggregation": {"torch": torch_acmix.aggregation},
+    "mbconv_hidden": {"torch": _mbconv_hidden},
     "squeeze_excite": {"torch": _squeeze_excite},
     "gate_chain": {"torch": _gate_chain},
     "gn_conv": {"torch": _gn_conv, "torch channels last": _gn_conv_channels_last},

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from itertools import takewhile
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,38 +15,47 @@ __all__ = ["Sequential", "chain_backward", "chain_forward", "prefixed"]
 Array = np.ndarray
 Grads = dict[str, Array]
 
-
-#: In the place of a cache: the layer ran together with the one before it.
+#: In the place of a cache: the layer ran together with one before it, whose place holds the cache of all.
 JOINED = object()
 
 
+class OfSeveral(NamedTuple):
+    """The cache of layers that ran as one, and their backward."""
+
+    backward: Callable[[Any, Any], tuple[Any, Iterable[Grads]]]
+    cache: Any
+
+
 def chain_forward(layers: Mapping[str, Module], names: Iterable[str], x: Any) -> tuple[Any, list[Any]]:
-    """The layers called `names`, in this order; y and their caches. Two layers that can run as one (`Module.joined`) do."""
-    waiting, caches = [layers[name] for name in names], []
+    """The layers called `names`, in this order; y and their caches. Layers that can run as one (`Module.joined`) do."""
+    waiting = [layers[name] for name in names]
+    caches: list[Any] = []
     while waiting:
-        layer = waiting.pop(0)
-        both = layer.joined(waiting[0]) if waiting and not watched(layer, waiting[0]) else None
-        x, cache = (both or layer.forward)(x)
-        caches.append(cache)
-        if both:
-            waiting.pop(0)
-            caches.append(JOINED)
+        layer, *following = waiting
+        as_one = None if watched(layer) else layer.joined(list(takewhile(lambda other: not watched(other), following)))
+        x, cache = (as_one or layer).forward(x)
+        caches += [OfSeveral(as_one.backward, cache)] + [JOINED] * (as_one.layers - 1) if as_one else [cache]
+        waiting = waiting[as_one.layers if as_one else 1 :]
     return x, caches
 
 
 def chain_backward(layers: Mapping[str, Module], names: Iterable[str], dy: Any, caches: list[Any]) -> tuple[Any, Grads]:
     """The same layers in the opposite order; dx and the gradients under "NAME.parameter"."""
-    grads: Grads = {}
-    for name, cache in zip(reversed(list(names)), reversed(caches), strict=True):
-        if cache is not JOINED:
+    names, grads = list(names), Grads()
+    for k, (name, cache) in reversed(list(enumerate(zip(names, caches, strict=True)))):
+        if isinstance(cache, OfSeveral):
+            dy, of_each = cache.backward(dy, cache.cache)
+            for joined, own in zip(names[k:], of_each, strict=False):
+                grads |= prefixed(joined, own)
+        elif cache is not JOINED:
             dy, own = layers[name].backward(dy, cache)
             grads |= prefixed(name, own)
     return dy, grads
 
 
-def watched(*layers: Module) -> bool:
-    """Whether somebody looks at what one of these layers gives, having put a forward of his own in its place."""
-    return any("forward" in vars(layer) for layer in layers)
+def watched(layer: Module) -> bool:
+    """Whether somebody looks at what the layer gives, having put a forward of his own in its place."""
+    return "forward" in vars(layer)
 
 
 def prefixed(name: str, grads: Mapping[str, Array]) -> Grads:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
-from functools import partial
 from importlib import import_module
 from math import prod
 from types import ModuleType
@@ -16,10 +14,10 @@ from pyhybrid.errors import ConstraintError
 from pyhybrid.nn import init
 from pyhybrid.nn.init import Seed
 from pyhybrid.nn.module import Module
-from pyhybrid.ops import batch_norm, batch_norm_act, conv2d, drop_path, layer_norm, linear, pointwise_conv
+from pyhybrid.ops import conv2d, drop_path, layer_norm, linear, pointwise_conv
 from pyhybrid.ops._sizes import pair
 
-__all__ = ["BatchNorm2d", "Conv2d", "DropPath", "LayerNorm", "Linear", "Operator"]
+__all__ = ["Conv2d", "DropPath", "LayerNorm", "Linear", "Operator"]
 
 Array = np.ndarray
 Grads = dict[str, Array]
@@ -83,6 +81,11 @@ class Conv2d(Module):
         return grads.x, {name: getattr(grads, name) for name in self.params}
 
     @property
+    def is_depthwise(self) -> bool:
+        """Whether each channel is convolved by itself into one, without a bias."""
+        return self.groups == self.in_channels == self.out_channels and not self.bias
+
+    @property
     def _is_pointwise(self) -> bool:
         return self.params["weight"].shape[2:] == (1, 1) and self.groups == 1 and self.stride in (1, (1, 1)) and self.padding in (0, (0, 0))
 
@@ -133,47 +136,6 @@ class LayerNorm(Module):
     def backward(self, dy: Array, cache: layer_norm.Cache) -> tuple[Array, Grads]:
         grads = layer_norm.backward(dy, cache)
         return grads.x, {"weight": grads.weight, "bias": grads.bias}
-
-
-@dataclass(eq=False)
-class BatchNorm2d(Module):
-    """Batch norm, x (N, C, H, W) -> same shape: by the batch's statistics in training mode, which moves the running ones, else by these."""
-
-    channels: int
-    eps: float = 1e-5
-    momentum: float = 0.1
-    _: KW_ONLY
-    dtype: Any = np.float64
-    seed: Seed = 0
-
-    def __post_init__(self) -> None:
-        rng, dtype, shape = init.generator(self.seed), init.float_type("BatchNorm2d", self.dtype), (self.channels,)
-        self.params |= {"weight": init.constant(1, shape, dtype, rng), "bias": init.constant(0, shape, dtype, rng)}
-        self.buffers |= {"running_mean": np.zeros(shape, dtype), "running_var": np.ones(shape, dtype),
-                         "num_batches_tracked": np.zeros((), np.int64)}
-
-    def forward(self, x: Array) -> tuple[Array, Any]:
-        return self._run(batch_norm, x)
-
-    def backward(self, dy: Array, cache: Any) -> tuple[Array, Grads]:
-        grads = (batch_norm_act if isinstance(cache, batch_norm_act.Cache) else batch_norm).backward(dy, cache)
-        return grads.x, {"weight": grads.weight, "bias": grads.bias}
-
-    def joined(self, following: Module) -> Callable[[Array], tuple[Array, Any]] | None:
-        """With the activation behind it in one pass over memory."""
-        if not isinstance(following, Operator) or following.config:
-            return None
-        names = [name for name, act in batch_norm_act.ACTIVATIONS.items() if act is following.operator]
-        return partial(self._run, batch_norm_act, activation=names[0]) if names else None
-
-    def _run(self, operator: ModuleType, x: Array, **config: Any) -> tuple[Array, Any]:
-        weight, bias, kept = self.params["weight"], self.params["bias"], self.buffers
-        if not self.training:
-            return operator.forward(x, weight, bias, kept["running_mean"], kept["running_var"], eps=self.eps, **config)
-        y, cache = operator.forward(x, weight, bias, eps=self.eps, **config)
-        mean, var = batch_norm.running_statistics(cache, kept["running_mean"], kept["running_var"], momentum=self.momentum)
-        kept |= {"running_mean": mean, "running_var": var, "num_batches_tracked": np.asarray(kept["num_batches_tracked"] + 1)}
-        return y, cache
 
 
 @dataclass(eq=False)

@@ -8,15 +8,15 @@ batch norm there, and nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 
 from pyhybrid.errors import describe
 
-__all__ = ["Module", "StateDictError"]
+__all__ = ["Joined", "Module", "StateDictError"]
 
 Array = np.ndarray
 Slot = tuple[str, dict[str, Array], str, bool]      # dotted name, the dict that holds the array, its key there, whether it is fixed
@@ -30,6 +30,14 @@ class StateDictError(ValueError):
         found = {"unknown keys": unknown, "missing keys": missing, "unfit values": unfit}
         listed = [f"{what}: {', '.join(names)}" for what, names in found.items() if names]
         super().__init__(f"{layer}: nothing was loaded; {'; '.join(listed)}")
+
+
+class Joined(NamedTuple):
+    """Layers in a row that run as one operator."""
+
+    layers: int
+    forward: Callable[[Any], tuple[Any, Any]]                                           # x -> y, cache
+    backward: Callable[[Any, Any], tuple[Any, Iterable[dict[str, Array]]]]              # dy, cache -> dx, the gradients of each layer
 
 
 @dataclass(eq=False)
@@ -56,9 +64,8 @@ class Module:
         """dx and the gradient of every parameter, keyed by its dotted name."""
         raise NotImplementedError(f"{type(self).__name__} has no backward")
 
-    def joined(self, following: Module) -> Callable[[Any], tuple[Any, Any]] | None:
-        """The forward of this layer and the one behind it as one, if there is such a thing; its cache is for this layer's `backward`,
-        which then gives dx of both."""
+    def joined(self, following: Sequence[Module]) -> Joined | None:
+        """This layer and the first of those behind it as one, if there is such a thing."""
         return None
 
     def train(self, mode: bool = True) -> Self:

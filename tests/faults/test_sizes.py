@@ -17,7 +17,7 @@ by_name = pytest.mark.parametrize("name", NAMES)
 by_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=lambda d: d.__name__)
 
 FIXED = {"padding": 1, "kernel_size": 3, "kh": 1, "kw": 1, "groups": 1, "heads": 2, "weight": True, "bias": True, "pe": True,
-         "conv_p": True,
+         "kernel": 1, "statistics": True, "conv_p": True,
          "conv_p_bias": True, "fc_bias": True, "dep_conv_bias": True, "k": 3, "axis": -1, "dilation": 1}  # fmt: skip
 EXPONENTIAL = ("softmax", "acmix")  # whole numbers there make logits so large that gradients are what cancellation leaves
 BORDERS = ("reflect", "zero", "mask")

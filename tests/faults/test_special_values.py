@@ -38,7 +38,7 @@ def tried(name, dtype):
 
 def gated(name, case):
     """Whether dy is handed on or not, behind all that the operator computes: NaN lets it pass, so no gradient need be NaN."""
-    return name == "batch_norm_act" and case.config["activation"] == "relu"
+    return name in ("batch_norm_act", "mbconv_hidden") and case.config["activation"] == "relu"
 
 
 def poisoned(case, argument, value):

@@ -79,7 +79,7 @@ def test_row_16_the_number_of_threads_does_not_change_a_bit(name, dtype):
 
 
 # Statistics of the whole batch; no axis of images in front, or windows of them.
-NOT_BY_IMAGE = ("batch_norm", "batch_norm_act", "softmax", "positional_term", "relative_bias", "scale_aware_aggregation",
+NOT_BY_IMAGE = ("batch_norm", "batch_norm_act", "mbconv_hidden", "softmax", "positional_term", "relative_bias", "scale_aware_aggregation",
                 "window_partition", "window_reverse")
 BY_IMAGE = {"drop_path": ("x", "mask"), "modulation": ("v", "modulator")}  # elsewhere: what has three images of more than three axes
 

@@ -1,4 +1,4 @@
-"""Mistakes in relative, local and linear attention, the resized table, squeeze and excitation, and CoAtNet's two functions."""
+"""Mistakes in relative, local and linear attention, the resized table, the parts of MBConv, and CoAtNet's two functions."""
 
 from mutations._mutation import Mutation
 
@@ -34,6 +34,14 @@ MUTATIONS = [
     Mutation("squeeze_excite", "the first bias forgotten", "t = u @ V1.T if b1 is None else u @ V1.T + b1", "t = u @ V1.T", "value"),
     Mutation("squeeze_excite", "the way through the mean forgotten", " + du[:, :, None, None] ", " ", "derivative"),
     Mutation("squeeze_excite", "the gate's slope forgotten", "de = ds * slope ", "de = ds ", "derivative"),
+    Mutation("mbconv_hidden", "the first norm's parameters in the second", "batch_norm_act.forward(h, out_weight, out_bias,",
+             "batch_norm_act.forward(h, in_weight, in_bias,", "value"),
+    Mutation("mbconv_hidden", "stride forgotten where a and h are made again",
+             "on_a = conv2d.forward(a, c.weight, stride=c.stride,", "on_a = conv2d.forward(a, c.weight, stride=1,", "derivative"),
+    Mutation("mbconv_hidden", "the convolution's gradient at x", "batch_norm_act.forward(c.x, c.in_weight, c.in_bias, c.mean_x, c.var_x,",
+             "batch_norm_act.forward(c.x, c.in_weight, c.in_bias, c.mean_x, 4 * c.var_x,", "derivative"),
+    Mutation("mbconv_hidden", "statistics of the first norm taken as constants", "c.in_mean, c.in_var, c.eps, c.activation, c.mean_x",
+             "c.mean_x, c.var_x, c.eps, c.activation, c.mean_x", "derivative"),
     Mutation("elu_plus_one", "elu without its one", "x + 1.0, e), e ", "x, e - 1.0), e ", "value"),
     Mutation("elu_plus_one", "slope of the right on the left",
              "dy * value_and_slope(cache.x)[1]", "dy * np.ones_like(cache.x)", "derivative"),

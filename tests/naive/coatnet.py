@@ -1,10 +1,12 @@
-"""Relative, local and linear attention, the resized table, squeeze and excitation, and CoAtNet's two functions as loops."""
+"""Relative, local and linear attention, the resized table, the parts of MBConv, and CoAtNet's two functions as loops."""
 
 import math
 
 import numpy as np
 
 from naive._indices import box, like, pair
+from naive.acmix import conv2d, conv2d_backward
+from naive.normalisation import batch_norm_act, batch_norm_act_backward
 
 # Attention with a bias of the displacement (i, j) of the key as seen from the query, for the keys that the window lets in:
 # z_u = scale · Σ_c q[t, c] k[u, c], + bias if "pre"; a = the softmax of z; m = a, + bias if "post"; o[t] = Σ_u m_u v[u].
@@ -279,3 +281,24 @@ def tanh_backward(dy, x):
     for i in box(*x.shape):
         dx[i] = dy[i] / math.cosh(x[i]) ** 2
     return (dx,)
+
+
+# What MBConv does to its hidden maps: y = act(norm(h)), h = a * weight by channel, a = act(norm(x)).
+
+
+def mbconv_hidden(*arrays, stride=1, padding=1, **config):
+    _, h = _hidden(arrays, stride, padding, config)
+    return batch_norm_act(h, *arrays[4:6], *arrays[8:], **config)
+
+
+def mbconv_hidden_backward(dy, *arrays, stride=1, padding=1, **config):
+    a, h = _hidden(arrays, stride, padding, config)
+    dh, *after = batch_norm_act_backward(dy, h, *arrays[4:6], *arrays[8:], **config)
+    da, dweight, _ = conv2d_backward(dh, a, arrays[3], stride=stride, padding=padding, groups=a.shape[1])
+    dx, *before = batch_norm_act_backward(da, *arrays[:3], *arrays[6:8], **config)
+    return dx, *before[:2], dweight, *after[:2], *before[2:], *after[2:]
+
+
+def _hidden(arrays, stride, padding, config):
+    a = batch_norm_act(*arrays[:3], *arrays[6:8], **config)
+    return a, conv2d(a, arrays[3], stride=stride, padding=padding, groups=a.shape[1])

@@ -1,8 +1,9 @@
-"""Cases of relative, local and linear attention, of the resized table, of squeeze and excitation, and of CoAtNet's two functions."""
+"""Cases of relative, local and linear attention, of the resized table, of the parts of MBConv, and of CoAtNet's two functions."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -109,10 +110,44 @@ def _near_the_kink(x: Array, reduce_weight: Array, reduce_bias: Array | None) ->
     return t.size > 0 and bool(np.abs(t).min() <= 1e-2 * np.abs(t).max())
 
 
+def mbconv_hidden(draw: Draw) -> Case:
+    """Training and evaluation, all strides and kernels; "relu" is kept away from its kink in both places."""
+    N, C, H, W = draw.choice("N", (2, 1, 3, 2)), draw.integer("C", 1, 4), draw.integer("H", 1, 5), draw.integer("W", 1, 5)
+    kernel, stride, padding = draw.pair("kernel", 1, 3), draw.pair("stride", 1, 2), draw.pair("padding", 1, 2)
+    given, eps = draw.choice("statistics", (False, True)), draw.choice("eps", (1e-3, 1e-5, 1))
+    activation, values = draw.choice("activation", ("gelu", "relu", "silu")), draw.values()
+    arrays = {"x": values.array(N, C, H, W), "in_weight": values.array(C), "in_bias": values.array(C),
+              "weight": values.array(C, 1, *both(kernel)), "out_weight": values.array(C), "out_bias": values.array(C)}
+    for name in ("in", "out") if given else ():
+        arrays |= {f"{name}_mean": values.array(C), f"{name}_var": values.array(C) ** 2}
+    config = {"eps": eps, "activation": activation, "stride": stride, "padding": padding}
+    if activation == "relu" and _hidden_near_the_kink(arrays, config):
+        config["activation"] = "gelu"
+    statistics = {name: arrays.get(name) for name in ("in_mean", "in_var", "out_mean", "out_var")}
+    return values.case({**arrays, **statistics}, config, polynomial=False, batched=("x",) if given else ())
+
+
+def _hidden_near_the_kink(arrays: dict[str, Array], config: dict[str, Any]) -> bool:
+    """Whether the argument of one of the two activations is near 0 compared with the others."""
+    z, kernel = arrays["x"], arrays["weight"]
+    for name in ("in", "out"):
+        mean, var = (arrays.get(f"{name}_{what}", of((0, 2, 3))) for what, of in (("mean", z.mean), ("var", z.var)))
+        factor, bias = arrays[f"{name}_weight"] / np.sqrt(var + config["eps"]), arrays[f"{name}_bias"]
+        z = (z - mean[:, None, None]) * factor[:, None, None] + bias[:, None, None]
+        if z.size and np.abs(z).min() <= 1e-3 * np.abs(z).max():
+            return True
+        (sh, sw), (ph, pw) = both(config["stride"]), both(config["padding"])
+        a = np.pad(np.maximum(z, 0), ((0, 0), (0, 0), (ph, ph), (pw, pw)))
+        windows = np.lib.stride_tricks.sliding_window_view(a, kernel.shape[2:], (2, 3))[:, :, ::sh, ::sw]
+        z = np.einsum("ncijpq,cpq->ncij", windows, kernel[:, 0])
+    return False
+
+
 CASES: dict[str, Callable[[Draw], Case]] = {
     "elu_plus_one": smooth,
     "linear_attention": linear_attention,
     "local_relative_attention": local_relative_attention,
+    "mbconv_hidden": mbconv_hidden,
     "relative_attention": relative_attention,
     "resize_bilinear": resize_bilinear,
     "squeeze_excite": squeeze_excite,
@@ -145,6 +180,15 @@ CORNERS: dict[str, list[Pins]] = {
             for pins, radius in zip(_HEADS, (0, 1, 2, 1, 1, 2, 3, 1, 1, 2), strict=True)
         ),
         *(form | dict(size=(5, 19), radius=2, d=3, e=2, N=2) for form in _FORMS),
+    ],
+    "mbconv_hidden": [
+        *(
+            dict(N=2, C=3, H=4, W=5, kernel=3, stride=stride, padding=1, statistics=statistics, activation=activation)
+            for stride in (1, 2) for statistics in (False, True) for activation in ("gelu", "relu", "silu")
+        ),
+        dict(N=0, statistics=True), dict(N=1, H=1, W=1, kernel=1, padding=1, statistics=False), dict(H=1, W=5, kernel=(3, 2), N=2),
+        dict(N=3, C=17, H=7, W=7, kernel=3, stride=1, padding=1, statistics=False), dict(kernel=(1, 3), stride=(2, 1), H=5, W=4, N=2),
+        dict(N=2, statistics=False, regime="whole", H=4, W=5), dict(N=2, statistics=True, regime="tiny"), dict(N=3, W=5, regime="large"),
     ],
     "relative_attention": [
         *(pins | form | dict(sign=sign) for form in _FORMS for pins, sign in zip(_HEADS, ("query - key", "key - query") * 5, strict=True)),

@@ -38,6 +38,7 @@ mod linear_attention;
 mod local_attention;
 mod local_relative_attention;
 mod max_pool2d;
+mod mbconv_hidden;
 mod mixed_conv;
 mod modulation;
 mod pointwise_conv;
@@ -155,6 +156,8 @@ mod _core {
     use super::local_relative_attention::{local_relative_attention_backward, local_relative_attention_forward};
     #[pymodule_export]
     use super::max_pool2d::{max_pool2d_backward, max_pool2d_forward};
+    #[pymodule_export]
+    use super::mbconv_hidden::{mbconv_hidden_backward, mbconv_hidden_forward};
     #[pymodule_export]
     use super::mixed_conv::{mixed_conv_backward, mixed_conv_forward};
     #[pymodule_export]

@@ -86,6 +86,21 @@ impl Dims {
     fn inverse<T: Real>(&self, var: T) -> T {
         T::ONE / (var + T::from_f64(self.eps)).sqrt()
     }
+
+    /// drunning_mean and drunning_var from dweight and dbias.
+    pub(crate) fn running_gradients<T: Real>(
+        &self,
+        weight: &[T],
+        var: &[T],
+        (dweight, dbias): (&[T], &[T]),
+        [dmean, dvar]: [&mut [T]; 2],
+    ) {
+        for (c, (dmean, dvar)) in dmean.iter_mut().zip(dvar).enumerate() {
+            let r = self.inverse(var[c]);
+            *dmean = -(r * weight[c] * dbias[c]); // (B6)
+            *dvar = T::from_f64(-0.5) * (r * r * weight[c] * dweight[c]); // (B7)
+        }
+    }
 }
 
 /// `mean` and `var` are overwritten in training and read in evaluation.
@@ -217,11 +232,7 @@ pub(crate) fn backward_with<T: Real, F: Function>(
     if let Some((dmean, dvar)) = running {
         require_len("drunning_mean", dmean, d.channels)?;
         require_len("drunning_var", dvar, d.channels)?;
-        for (c, (dmean, dvar)) in dmean.iter_mut().zip(dvar).enumerate() {
-            let r = d.inverse(var[c]);
-            *dmean = -(r * weight[c] * dbias[c]); // (B6)
-            *dvar = T::from_f64(-0.5) * (r * r * weight[c] * dweight[c]); // (B7)
-        }
+        d.running_gradients(weight, var, (dweight, dbias), [dmean, dvar]);
     }
     Ok(())
 }

@@ -72,6 +72,20 @@ impl<'a> Exec<'a> {
         M: Fn() -> Result<S, Error> + Sync,
         W: Fn(&mut S, I::Item) + Sync,
     {
+        self.try_for_each_with(cost, tasks, scratch, |scratch, task| {
+            work(scratch, task);
+            Ok(())
+        })
+    }
+
+    /// The same with work that may fail, which stops all of it.
+    pub fn try_for_each_with<I, S, M, W>(&self, cost: usize, tasks: I, scratch: M, work: W) -> Result<(), Error>
+    where
+        I: Iterator + Send,
+        I::Item: Send,
+        M: Fn() -> Result<S, Error> + Sync,
+        W: Fn(&mut S, I::Item) -> Result<(), Error> + Sync,
+    {
         let queue = Mutex::new(tasks.fuse());
         let stop = AtomicBool::new(false);
         let failure = Mutex::new(None);
@@ -110,7 +124,7 @@ fn drain<I: Iterator, S>(
     stop: &AtomicBool,
     poll: Option<&dyn Fn() -> bool>,
     make: &impl Fn() -> Result<S, Error>,
-    work: &impl Fn(&mut S, I::Item),
+    work: &impl Fn(&mut S, I::Item) -> Result<(), Error>,
 ) -> Result<(), Error> {
     let mut scratch = None;
     let mut last_poll = Instant::now();
@@ -128,7 +142,7 @@ fn drain<I: Iterator, S>(
             Some(scratch) => scratch,
             none => none.insert(make()?),
         };
-        work(scratch, task);
+        work(scratch, task)?;
     }
     Ok(())
 }

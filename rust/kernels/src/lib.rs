@@ -48,6 +48,7 @@ pub mod linear_attention;
 pub mod local_attention;
 pub mod local_relative_attention;
 pub mod max_pool2d;
+pub mod mbconv_hidden;
 pub mod mixed_conv;
 pub mod modulation;
 mod pieces;

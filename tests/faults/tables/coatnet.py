@@ -1,4 +1,4 @@
-"""Fault tables of relative, local and linear attention, the resized table, squeeze and excitation, and CoAtNet's two functions."""
+"""Fault tables of relative, local and linear attention, the resized table, the parts of MBConv, and CoAtNet's two functions."""
 
 from typing import Any
 
@@ -6,13 +6,15 @@ AXES: dict[str, dict[str, Any]] = {
     "elu_plus_one": {"shape": (2, 3)},
     "linear_attention": {"N": 2, "heads": 2, "H": 3, "W": 4, "d": 2, "e": 2},
     "local_relative_attention": {"N": 2, "heads": 2, "d": 2, "e": 2},
+    "mbconv_hidden": {"N": 2, "C": 2, "H": 3, "W": 4},
     "relative_attention": {"N": 2, "heads": 2, "d": 2, "e": 2},
     "resize_bilinear": {"lead": (2, 2), "H": 3, "W": 4},
     "squeeze_excite": {"N": 2, "C": 3, "R": 2, "H": 3, "W": 4},
     "tanh": {"shape": (2, 3)},
 }
 REFUSED: dict[str, dict[str, str]] = {
-    "linear_attention": {"W": "C2", "d": "C2"}, "resize_bilinear": {"H": "C1", "W": "C1"}, "squeeze_excite": {"H": "C4", "W": "C4"},
+    "linear_attention": {"W": "C2", "d": "C2"}, "mbconv_hidden": {"C": "C1"}, "resize_bilinear": {"H": "C1", "W": "C1"},
+    "squeeze_excite": {"H": "C4", "W": "C4"},
 }  # fmt: skip
 BUSY: dict[str, tuple[dict[str, tuple[int, ...]], dict[str, Any]]] = {
     "elu_plus_one": ({"x": (3, 17, 61, 67)}, {}),
@@ -20,6 +22,10 @@ BUSY: dict[str, tuple[dict[str, tuple[int, ...]], dict[str, Any]]] = {
     "local_relative_attention": (
         {"q": (3, 4, 323, 9), "k": (3, 4, 323, 9), "v": (3, 4, 323, 11), "table": (4, 5, 5)},
         {"size": (17, 19), "radius": 2},
+    ),
+    "mbconv_hidden": (
+        {"x": (3, 37, 61, 67), "in_weight": (37,), "in_bias": (37,), "weight": (37, 1, 3, 3), "out_weight": (37,), "out_bias": (37,)},
+        {},
     ),
     "relative_attention": ({"q": (3, 4, 77, 9), "k": (3, 4, 77, 9), "v": (3, 4, 77, 11), "table": (4, 13, 21)}, {"size": (7, 11)}),
     "resize_bilinear": ({"x": (3, 17, 61, 67)}, {"size": (71, 59)}),
