@@ -127,6 +127,8 @@ __all__ = [
     "spectrum_resize_backward",
     "spectrum_resize_forward",
     "squeeze_excite_backward",
+    "squeeze_excite_conv_backward",
+    "squeeze_excite_conv_forward",
     "squeeze_excite_forward",
     "tanh_backward",
     "tanh_forward",
@@ -374,6 +376,28 @@ def relative_attention_backward(
 ) -> tuple[_Array, ...]: ...
 def resize_bilinear_forward(x: _Array, size: _Pair, align_corners: bool) -> tuple[_Array, ...]: ...
 def resize_bilinear_backward(dy: _Array, x: _Array, size: _Pair, align_corners: bool) -> tuple[_Array, ...]: ...
+def squeeze_excite_conv_forward(
+    x: _Array,
+    reduce_weight: _Array,
+    expand_weight: _Array,
+    weight: _Array,
+    reduce_bias: _Array | None,
+    expand_bias: _Array | None,
+    bias: _Array | None,
+    activation: str,
+) -> tuple[_Array, ...]: ...
+def squeeze_excite_conv_backward(
+    dy: _Array,
+    x: _Array,
+    reduce_weight: _Array,
+    expand_weight: _Array,
+    weight: _Array,
+    reduce_bias: _Array | None,
+    expand_bias: _Array | None,
+    bias: _Array | None,
+    activation: str,
+    u: _Array,
+) -> list[_Array | None]: ...
 def squeeze_excite_forward(
     x: _Array,
     reduce_weight: _Array,

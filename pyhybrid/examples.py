@@ -102,6 +102,11 @@ EXAMPLES: dict[str, tuple[dict[str, tuple[int, ...]], dict[str, Any]]] = {
     "softmax": ({"x": (3, 5)}, {}),
     "spectrum_resize": ({"weight": (1, 3, 3, 2)}, {"size": (5, 4)}),
     "squeeze_excite": ({"x": (1, 4, 2, 3), "reduce_weight": (2, 4), "expand_weight": (4, 2), "reduce_bias": (2,), "expand_bias": (4,)}, {}),
+    "squeeze_excite_conv": (
+        {"x": (2, 3, 3, 4), "reduce_weight": (2, 3), "expand_weight": (3, 2), "weight": (2, 3, 1, 1), "reduce_bias": (2,),
+         "expand_bias": (3,), "bias": (2,)},
+        {},
+    ),
     "tanh": ({"x": (2, 4)}, {}),
     "tap_projection": ({"x": (1, 2, 3, 4), "weight": (2, 2, 3, 3)}, {}),
     "unfold": ({"x": (1, 1, 4, 5)}, {"kernel_size": 3}),

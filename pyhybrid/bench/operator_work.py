@@ -105,6 +105,14 @@ def _squeeze_excite(name: str, size: str, N: int, C: int, H: int) -> Work:
     return Work(name, "squeeze_excite", size, arrays, {}, 2 * N * C * C, 4 * N * C * C)
 
 
+def _squeeze_excite_conv(name: str, size: str, N: int, C: int, H: int) -> Work:
+    """At the end of an inverted bottleneck: from four times the channels back to C."""
+    arrays = draw(x=(N, 4 * C, H, H), reduce_weight=(C // 4, 4 * C), expand_weight=(4 * C, C // 4), weight=(C, 4 * C, 1, 1),
+                  reduce_bias=(C // 4,), expand_bias=(4 * C,), bias=(C,))
+    macs = 2 * N * C * C + N * 4 * C * C * H * H
+    return Work(name, name, size, arrays, {}, macs, 2 * macs)
+
+
 def _mbconv_hidden(name: str, size: str, N: int, C: int, H: int) -> Work:
     """In the middle of an inverted bottleneck: four times the channels."""
     vectors = dict.fromkeys(("in_weight", "in_bias", "out_weight", "out_bias"), (4 * C,))
@@ -222,6 +230,7 @@ OPERATORS: dict[str, Callable[..., Work]] = {
     "aggregation": _aggregation,
     "mbconv_hidden": _mbconv_hidden,
     "squeeze_excite": _squeeze_excite,
+    "squeeze_excite_conv": _squeeze_excite_conv,
     "gate_chain": _gate_chain,
     "gn_conv": _gn_conv,
     "global_filter": _global_filter,

@@ -191,6 +191,12 @@ def _squeeze_excite(t: dict[str, Any], work: Work) -> Any:
     return t["x"] * F.linear(z, t["expand_weight"], t["expand_bias"]).sigmoid()[:, :, None, None]
 
 
+def _squeeze_excite_conv(t: dict[str, Any], work: Work) -> Any:
+    import torch.nn.functional as F
+
+    return F.conv2d(_squeeze_excite(t, work), t["weight"], t["bias"])
+
+
 def _mixed_conv(t: dict[str, Any], work: Work) -> Any:
     """Each head's channels by themselves, as in the official code."""
     import torch
@@ -239,6 +245,7 @@ FORMULAS: dict[str, dict[str, Callable[..., Any]]] = {
     "aggregation": {"torch": torch_acmix.aggregation},
     "mbconv_hidden": {"torch": _mbconv_hidden},
     "squeeze_excite": {"torch": _squeeze_excite},
+    "squeeze_excite_conv": {"torch": _squeeze_excite_conv},
     "gate_chain": {"torch": _gate_chain},
     "gn_conv": {"torch": _gn_conv, "torch channels last": _gn_conv_channels_last},
     "global_filter": {"torch.fft": _global_filter},

@@ -72,12 +72,12 @@ class Conv2d(Module):
 
     def forward(self, x: Array) -> tuple[Array, Any]:
         weight, bias = self.params["weight"], self.params.get("bias")
-        if self._is_pointwise:
+        if self.is_pointwise:
             return pointwise_conv.forward(x, weight, bias)
         return conv2d.forward(x, weight, bias, stride=self.stride, padding=self.padding, groups=self.groups)
 
     def backward(self, dy: Array, cache: Any) -> tuple[Array, Grads]:
-        grads = (pointwise_conv if self._is_pointwise else conv2d).backward(dy, cache)
+        grads = (pointwise_conv if self.is_pointwise else conv2d).backward(dy, cache)
         return grads.x, {name: getattr(grads, name) for name in self.params}
 
     @property
@@ -86,7 +86,8 @@ class Conv2d(Module):
         return self.groups == self.in_channels == self.out_channels and not self.bias
 
     @property
-    def _is_pointwise(self) -> bool:
+    def is_pointwise(self) -> bool:
+        """Whether y at a pixel needs x at that pixel only, and all of its channels."""
         return self.params["weight"].shape[2:] == (1, 1) and self.groups == 1 and self.stride in (1, (1, 1)) and self.padding in (0, (0, 0))
 
 

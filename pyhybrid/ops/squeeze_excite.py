@@ -58,25 +58,35 @@ def macs(x, reduce_weight, expand_weight, reduce_bias=None, expand_bias=None, *,
 @kernel
 def forward(x: Array, reduce_weight: Array, expand_weight: Array, reduce_bias: Array | None = None, expand_bias: Array | None = None, *,
             activation: str = "silu") -> tuple[Array, Cache]:
-    u = x.sum((2, 3)) / (x.shape[2] * x.shape[3])                                        # (F1)
+    u = means(x)                                                                         # (F1)
     cache = Cache(x, reduce_weight, expand_weight, reduce_bias, expand_bias, activation, u)
     return x * gate(cache)[:, :, None, None], cache                                      # (F6)
 
 
 @kernel
 def backward(dy: Array, cache: Cache) -> Grads:
-    x, V1, V2, b1, b2, activation, u = cache
-    act = ACTIVATIONS[activation]
-    _, z, act_cache, e = excitation(cache)
-    s, slope = value_and_slope(e)
+    x = cache.x
     ds = (dy * x).sum((2, 3))                                                            # (B1)
+    du, dV1, dV2, db1, db2 = through_gate(ds, cache)
+    dx = dy * gate(cache)[:, :, None, None] + du[:, :, None, None]                       # (B6)
+    return Grads(dx, dV1, dV2, db1, db2)
+
+
+def through_gate(ds: Array, cache: Cache) -> tuple[Array, Array, Array, Array | None, Array | None]:
+    """What ds does to every pixel of x through the means (N, C), and the gradients of the small network."""
+    x, V1, V2, b1, b2, activation, u = cache
+    _, z, act_cache, e = excitation(cache)
+    slope = value_and_slope(e)[1]
     de = ds * slope                                                                      # (B2)
     dV2, db2 = de.T @ z, None if b2 is None else de.sum(0)                               # (B3)
-    dt = act.backward(de @ V2, act_cache).x                                              # (B4)
+    dt = ACTIVATIONS[activation].backward(de @ V2, act_cache).x                          # (B4)
     dV1, db1 = dt.T @ u, None if b1 is None else dt.sum(0)                               # (B5)
-    du = (dt @ V1) / (x.shape[2] * x.shape[3])
-    dx = dy * s[:, :, None, None] + du[:, :, None, None]                                 # (B6)
-    return Grads(dx, dV1, dV2, db1, db2)
+    return (dt @ V1) / (x.shape[2] * x.shape[3]), dV1, dV2, db1, db2
+
+
+def means(x: Array) -> Array:
+    """u of (F1), (N, C)."""
+    return x.sum((2, 3)) / (x.shape[2] * x.shape[3])                                     # (F1)
 
 
 def gate(cache: Cache) -> Array:

@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from naive._indices import box, like, pair
-from naive.acmix import conv2d, conv2d_backward
+from naive.acmix import conv2d, conv2d_backward, pointwise_conv, pointwise_conv_backward
 from naive.normalisation import batch_norm_act, batch_norm_act_backward
 
 # Attention with a bias of the displacement (i, j) of the key as seen from the query, for the keys that the window lets in:
@@ -302,3 +302,17 @@ def mbconv_hidden_backward(dy, *arrays, stride=1, padding=1, **config):
 def _hidden(arrays, stride, padding, config):
     a = batch_norm_act(*arrays[:3], *arrays[6:8], **config)
     return a, conv2d(a, arrays[3], stride=stride, padding=padding, groups=a.shape[1])
+
+
+# y = weight · (x ⊙ gate) + bias at every pixel.
+
+
+def squeeze_excite_conv(x, reduce_weight, expand_weight, weight, reduce_bias=None, expand_bias=None, bias=None, **config):
+    return pointwise_conv(squeeze_excite(x, reduce_weight, expand_weight, reduce_bias, expand_bias, **config), weight, bias)
+
+
+def squeeze_excite_conv_backward(dy, x, reduce_weight, expand_weight, weight, reduce_bias=None, expand_bias=None, bias=None, **config):
+    network = (reduce_weight, expand_weight, reduce_bias, expand_bias)
+    dgated, dweight, dbias = pointwise_conv_backward(dy, squeeze_excite(x, *network, **config), weight, bias)
+    dx, dreduce, dexpand, *dbiases = squeeze_excite_backward(dgated, x, *network, **config)
+    return dx, dreduce, dexpand, dweight, *dbiases, dbias

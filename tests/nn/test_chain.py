@@ -6,6 +6,7 @@ import pytest
 from pyhybrid.nn import BatchNorm2d, Conv2d, Operator, Sequential
 from pyhybrid.nn.chain import OfSeveral
 from pyhybrid.ops import gelu, relu, silu, tanh
+from pyhybrid.papers.coatnet import SqueezeExcite
 
 rng = np.random.default_rng(3)
 X, DY = rng.standard_normal((2, 4, 6, 5)), rng.standard_normal((2, 4, 6, 5))
@@ -84,3 +85,22 @@ def test_a_layer_that_somebody_watches_runs_by_itself(name):
     y, cache = net.forward(X)
     assert seen == [X.shape] and np.allclose(y, expected, rtol=1e-12) and "mbconv_hidden" not in together(net)
     assert net.backward(DY, cache)[1].keys() == net.named_params().keys()
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("channels", [4, 40])  # fewer outputs than pixels, and more
+def test_the_gate_and_the_convolution_behind_it(backend, channels, bias):
+    net = Sequential({"gate": SqueezeExcite(4, 2, seed=1), "shrink": Conv2d(4, channels, 1, bias=bias, seed=2)})
+    y, cache = net.forward(X)
+    dy = rng.standard_normal(y.shape)
+    dx, grads = net.backward(dy, cache)
+    expected_y, expected_dx, expected = one_by_one(net, X, dy)
+    assert together(net) == ["squeeze_excite_conv"] and grads.keys() == expected.keys() == net.named_params().keys()
+    for name, found, own in [("y", y, expected_y), ("x", dx, expected_dx), *((key, grads[key], expected[key]) for key in expected)]:
+        assert np.allclose(found, own, rtol=1e-11, atol=1e-12), name
+
+
+def test_a_gate_before_anything_else_runs_by_itself():
+    for behind in (Conv2d(4, 4, 3), Conv2d(4, 4, 1, 2), Conv2d(4, 4, 1, groups=2), BatchNorm2d(4), Operator(gelu)):
+        assert together(Sequential({"gate": SqueezeExcite(4, 2), "behind": behind})) == []
+    assert together(Sequential({"gate": SqueezeExcite(4, 2)})) == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -105,6 +106,16 @@ def squeeze_excite(draw: Draw) -> Case:
     return values.case(arguments, {"activation": activation}, polynomial=False, batched=("x",))
 
 
+def squeeze_excite_conv(draw: Draw) -> Case:
+    """The same with a kernel behind it, with fewer and with more outputs than the map has pixels."""
+    case, O, bias = squeeze_excite(draw), draw.integer("O", 1, 6), draw.choice("conv_bias", (True, False))
+    values = Values(draw.integer("seed", 0, 2**31 - 2) + 1, draw.choice("regime", ("ordinary", "whole")))
+    arguments = {name: case.arguments[name] for name in ("x", "reduce_weight", "expand_weight")}
+    arguments["weight"] = values.array(O, case.arrays["x"].shape[1], 1, 1)
+    arguments |= {name: case.arguments[name] for name in ("reduce_bias", "expand_bias")} | {"bias": values.optional(bias, O)}
+    return replace(case, arguments=arguments)
+
+
 def _near_the_kink(x: Array, reduce_weight: Array, reduce_bias: Array | None) -> bool:
     t = x.mean((2, 3)) @ reduce_weight.T + (0 if reduce_bias is None else reduce_bias)
     return t.size > 0 and bool(np.abs(t).min() <= 1e-2 * np.abs(t).max())
@@ -151,6 +162,7 @@ CASES: dict[str, Callable[[Draw], Case]] = {
     "relative_attention": relative_attention,
     "resize_bilinear": resize_bilinear,
     "squeeze_excite": squeeze_excite,
+    "squeeze_excite_conv": squeeze_excite_conv,
     "tanh": smooth,
 }
 
@@ -210,6 +222,12 @@ CORNERS: dict[str, list[Pins]] = {
         *THIN, dict(C=0, bias=True), dict(R=0, bias=True), dict(R=0, bias=False), dict(C=1, R=1), dict(C=7, R=2, H=9, W=7, N=2),
         *(dict(activation=activation, bias=bias, N=2) for activation in ("silu", "relu", "gelu") for bias in (True, False)),
         dict(regime="whole", N=3), dict(regime="large", N=2, bias=True), dict(regime="tiny", N=2, bias=False),
+    ],
+    "squeeze_excite_conv": [
+        *THIN, dict(C=0, bias=True), dict(R=0, bias=True), dict(O=0, N=2), dict(C=1, R=1, O=1), dict(C=7, R=2, H=9, W=7, N=2, O=5),
+        *(dict(activation=activation, bias=bias, conv_bias=not bias, N=2, H=3, W=2, O=O)
+          for activation in ("silu", "relu", "gelu") for bias in (True, False) for O in (2, 6, 7)),
+        dict(regime="whole", N=3), dict(N=2, C=17, O=35, H=6, W=6, bias=True), dict(N=2, C=17, O=37, H=6, W=6, bias=True),
     ],
     "tanh": _ALL,
 }  # fmt: skip

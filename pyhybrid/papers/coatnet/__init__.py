@@ -58,7 +58,7 @@ CARD = Card(
         Equation(
             "(5)",
             "MBConv that halves the map: Proj(Pool(x)) + Conv(DepthConv(Conv(Norm(x), stride=2)))",
-            (*_coatnet("MBConv"), *ops("mbconv_hidden", "squeeze_excite", "batch_norm")),
+            (*_coatnet("MBConv"), *ops("mbconv_hidden", "squeeze_excite", "squeeze_excite_conv", "batch_norm")),
         ),
         Equation("section 2.2 (B)", "attention within a window of the map", ops("local_relative_attention")),
         Equation(

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from pyhybrid.errors import choose
-from pyhybrid.nn import Module, Operator, Seed, Sequential, init
-from pyhybrid.ops import avg_pool2d, gelu, layer_scale, linear, max_pool2d, relu, silu, squeeze_excite
+from pyhybrid.nn import Conv2d, Joined, Module, Operator, Seed, Sequential, init
+from pyhybrid.ops import avg_pool2d, gelu, layer_scale, linear, max_pool2d, relu, silu, squeeze_excite, squeeze_excite_conv
 
 __all__ = ["Dense", "LayerScale", "SamePad", "SqueezeExcite", "activation", "down", "pool"]
 
@@ -144,12 +146,37 @@ class SqueezeExcite(Module):
                 self.params[f"{name}.bias"] = init.fan_in_uniform(inputs, (outputs,), dtype, rng)
 
     def forward(self, x: Array) -> tuple[Array, squeeze_excite.Cache]:
-        p, (reduce, expand) = self.params, self.names
-        weights = p[f"{reduce}.weight"].reshape(self.reduced, self.channels), p[f"{expand}.weight"].reshape(self.channels, self.reduced)
-        return squeeze_excite.forward(x, *weights, p.get(f"{reduce}.bias"), p.get(f"{expand}.bias"), activation=self.act)
+        weights, biases = self._network()
+        return squeeze_excite.forward(x, *weights, *biases, activation=self.act)
 
     def backward(self, dy: Array, cache: squeeze_excite.Cache) -> tuple[Array, Grads]:
-        g, (reduce, expand) = squeeze_excite.backward(dy, cache), self.names
+        grads = squeeze_excite.backward(dy, cache)
+        return grads.x, self._named(grads)
+
+    def joined(self, following: Sequence[Module]) -> Joined | None:
+        """With the 1x1 convolution behind it."""
+        conv = following[0] if following else None
+        return Joined(2, partial(self._with, conv), self._with_backward) if isinstance(conv, Conv2d) and conv.is_pointwise else None
+
+    def _with(self, conv: Conv2d, x: Array) -> tuple[Array, squeeze_excite_conv.Cache]:
+        weights, biases = self._network()
+        kernel, bias = conv.params["weight"], conv.params.get("bias")
+        return squeeze_excite_conv.forward(x, *weights, kernel, *biases, bias, activation=self.act)
+
+    def _with_backward(self, dy: Array, cache: squeeze_excite_conv.Cache) -> tuple[Array, tuple[Grads, Grads]]:
+        grads = squeeze_excite_conv.backward(dy, cache)
+        of_conv = {"weight": grads.weight} | ({} if grads.bias is None else {"bias": grads.bias})
+        return grads.x, (self._named(grads), of_conv)
+
+    def _network(self) -> tuple[tuple[Array, Array], tuple[Array | None, Array | None]]:
+        """Weights and biases as the operator takes them."""
+        p, (reduce, expand) = self.params, self.names
+        weights = p[f"{reduce}.weight"].reshape(self.reduced, self.channels), p[f"{expand}.weight"].reshape(self.channels, self.reduced)
+        return weights, (p.get(f"{reduce}.bias"), p.get(f"{expand}.bias"))
+
+    def _named(self, g: Any) -> Grads:
+        """The gradients of the small network by the names of its parameters."""
+        reduce, expand = self.names
         grads = {f"{reduce}.weight": g.reduce_weight, f"{expand}.weight": g.expand_weight,
                  f"{reduce}.bias": g.reduce_bias, f"{expand}.bias": g.expand_bias}
-        return g.x, {name: grads[name].reshape(value.shape) for name, value in self.params.items()}
+        return {name: grads[name].reshape(value.shape) for name, value in self.params.items()}

@@ -61,6 +61,7 @@ mod silu;
 mod softmax;
 mod spectrum_resize;
 mod squeeze_excite;
+mod squeeze_excite_conv;
 mod tanh;
 mod tap_projection;
 mod unfold;
@@ -202,6 +203,8 @@ mod _core {
     use super::spectrum_resize::{spectrum_resize_backward, spectrum_resize_forward};
     #[pymodule_export]
     use super::squeeze_excite::{squeeze_excite_backward, squeeze_excite_forward};
+    #[pymodule_export]
+    use super::squeeze_excite_conv::{squeeze_excite_conv_backward, squeeze_excite_conv_forward};
     #[pymodule_export]
     use super::tanh::{tanh_backward, tanh_forward};
     #[pymodule_export]

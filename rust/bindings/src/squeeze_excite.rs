@@ -74,14 +74,13 @@ pub fn squeeze_excite_backward<'py>(
             expand_bias: b2.as_ref().map(Input::slice),
         };
         let grads = Gradients {
-            x: dx.slice(),
             reduce_weight: dv1.slice(),
             expand_weight: dv2.slice(),
             reduce_bias: db1.as_mut().map(Output::slice),
             expand_bias: db2.as_mut().map(Output::slice),
         };
-        let (dy, x, u) = (dy.slice(), x.slice(), u.slice());
-        call(py, |exec| squeeze_excite::backward(dy, x, network, u, grads, &dims, exec))?;
+        let (dy, x, u, dx_slice) = (dy.slice(), x.slice(), u.slice(), dx.slice());
+        call(py, |exec| squeeze_excite::backward(dy, x, network, u, dx_slice, grads, &dims, exec))?;
         Ok((dx.array(), dv1.array(), dv2.array(), db1.map(Output::array), db2.map(Output::array)))
     })
 }

@@ -10,7 +10,7 @@
 //! A task owns whole channels, so that a channel is in the cache after its first pass. Planes too small for vectors are put one after
 //! the other first. A sum's order follows from the shape alone.
 
-use crate::elementwise::Function;
+use crate::elementwise::{Function, InPlace};
 use crate::error::{Error, require};
 use crate::exec::{Buffer, Exec, zeros};
 use crate::fill::Fill;
@@ -21,7 +21,7 @@ use crate::real::Real;
 
 mod channel;
 
-use channel::{Activated, InputGradient, Normalised, Planes, ProductSum, SquareSum, Sum, Upstream, write};
+use channel::{InputGradient, Normalised, Planes, ProductSum, SquareSum, Sum, write};
 
 #[derive(Clone, Copy, Debug)]
 pub struct Dims {
@@ -115,13 +115,13 @@ pub fn forward<T: Real>(
     d: &Dims,
     exec: &Exec,
 ) -> Result<(), Error> {
-    forward_with(Identity, x, weight, bias, y, mean, var, d, exec)
+    forward_with(None::<Identity>, x, weight, bias, y, mean, var, d, exec)
 }
 
 /// The same with a function of every element behind it.
 #[allow(clippy::too_many_arguments)]
 pub(crate) fn forward_with<T: Real, F: Function>(
-    f: F,
+    behind: Option<F>,
     x: &[T],
     weight: &[T],
     bias: &[T],
@@ -151,7 +151,10 @@ pub(crate) fn forward_with<T: Real, F: Function>(
             }
             let (m, r, weight, bias) = (*mean, d.inverse(*var), weight[c], bias[c]);
             write(&mut y, c, d, result, |n, y| {
-                exec.run(Fill { terms: Activated { f, z: Normalised { x: x.get(n), m, r, weight, bias } }, y });
+                exec.run(Fill { terms: Normalised { x: x.get(n), m, r, weight, bias }, y: &mut *y });
+                if let Some(f) = behind {
+                    exec.run(InPlace { f, dy: None, y }); // by itself it finds all registers free
+                }
             });
         }
     })
@@ -213,7 +216,8 @@ pub(crate) fn backward_with<T: Real, F: Function>(
                 Some((f, bias)) => {
                     let z = Normalised { x: &[], m, r, weight: weight[c], bias: bias[c] };
                     for (n, y) in upstream.chunks_exact_mut(x.len.max(1)).enumerate() {
-                        exec.run(Fill { terms: Upstream { f, dy: dy.get(n), z: Normalised { x: x.get(n), ..z } }, y });
+                        exec.run(Fill { terms: Normalised { x: x.get(n), ..z }, y: &mut *y });
+                        exec.run(InPlace { f, dy: Some(dy.get(n)), y });
                     }
                     Planes { x: upstream, step: x.len, ..x }
                 }

@@ -65,7 +65,7 @@ pub fn forward<T: Real>(
     d: &Dims,
     exec: &Exec,
 ) -> Result<(), Error> {
-    with!(activation, f => batch_norm::forward_with(f, x, weight, bias, y, mean, var, d, exec)) // (F1) (F2)
+    with!(activation, f => batch_norm::forward_with(Some(f), x, weight, bias, y, mean, var, d, exec)) // (F1) (F2)
 }
 
 pub fn backward<T: Real>(

@@ -3,7 +3,7 @@
 use crate::error::Error;
 use crate::exec::Exec;
 use crate::fill::Fill;
-use crate::lanes::{Isa, V, Vector};
+use crate::lanes::{Isa, Task, V, Vector};
 use crate::planes::require_len;
 use crate::real::Real;
 use crate::sums::Terms;
@@ -59,6 +59,46 @@ impl<T: Real, F: Function> Terms<T> for Gradients<'_, T, F> {
     #[inline(always)]
     fn load_partial<I: Isa>(&self, k: usize, n: usize) -> V<T, I> {
         self.f.gradient(V::<T, I>::load_partial(&self.dy[k..], n), V::<T, I>::load_partial(&self.x[k..], n))
+    }
+}
+
+/// y = f(y) in place, or dy·f'(y) if dy is given.
+pub struct InPlace<'a, T, F> {
+    pub f: F,
+    pub dy: Option<&'a [T]>,
+    pub y: &'a mut [T],
+}
+
+impl<T: Real, F: Function> Task for InPlace<'_, T, F> {
+    type Out = ();
+    #[inline(always)]
+    fn run<I: Isa>(self) {
+        let (len, lanes) = (self.y.len(), V::<T, I>::LANES);
+        let mut k = 0;
+        // Two vectors at a time, as in `fill`.
+        while I::REGISTERS >= 32 && k + 2 * lanes <= len {
+            let (first, second) = (self.at::<I>(k, lanes), self.at::<I>(k + lanes, lanes));
+            first.store(&mut self.y[k..]);
+            second.store(&mut self.y[k + lanes..]);
+            k += 2 * lanes;
+        }
+        while k < len {
+            let n = lanes.min(len - k);
+            self.at::<I>(k, n).store_partial(&mut self.y[k..], n);
+            k += lanes;
+        }
+    }
+}
+
+impl<T: Real, F: Function> InPlace<'_, T, F> {
+    /// The new elements k..k + n.
+    #[inline(always)]
+    fn at<I: Isa>(&self, k: usize, n: usize) -> V<T, I> {
+        let y = V::<T, I>::load_partial(&self.y[k..], n);
+        match self.dy {
+            Some(dy) => self.f.gradient(V::<T, I>::load_partial(&dy[k..], n), y),
+            None => self.f.value(y),
+        }
     }
 }
 

@@ -23,7 +23,7 @@ mod transpose;
 pub use product::{Matrix, Pack, Product, Source};
 use share::Place;
 pub use share::Share;
-pub use stored::{Stored, into_panels};
+pub use stored::{Scaled, Stored, into_panels};
 pub use transpose::{Transpose, transpose};
 
 /// Terms of a sum that are added in one chain.

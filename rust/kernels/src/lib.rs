@@ -72,6 +72,7 @@ pub mod silu;
 pub mod softmax;
 pub mod spectrum_resize;
 pub mod squeeze_excite;
+pub mod squeeze_excite_conv;
 mod sums;
 pub mod tanh;
 pub mod tap_projection;

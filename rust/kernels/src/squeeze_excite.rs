@@ -86,7 +86,7 @@ impl Dims {
         [self.images, self.channels]
     }
 
-    fn check<T>(&self, x: &[T], u: &[T]) -> Result<(), Error> {
+    pub(crate) fn check<T>(&self, x: &[T], u: &[T]) -> Result<(), Error> {
         require_len("x", x, self.images * self.channels * self.pixels)?;
         require_len("u", u, self.images * self.channels)
     }
@@ -101,9 +101,8 @@ pub struct Network<'a, T> {
     pub expand_bias: Option<&'a [T]>,
 }
 
-/// Where the gradients go; all are overwritten.
+/// Where the gradients of weights and biases go; all are overwritten.
 pub struct Gradients<'a, T> {
-    pub x: &'a mut [T],
     pub reduce_weight: &'a mut [T],
     pub expand_weight: &'a mut [T],
     pub reduce_bias: Option<&'a mut [T]>,
@@ -132,40 +131,31 @@ impl<T: Real> Excitation<T> {
     }
 }
 
-pub fn forward<T: Real>(x: &[T], w: Network<T>, y: &mut [T], u: &mut [T], d: &Dims, exec: &Exec) -> Result<(), Error> {
-    d.check(x, u)?;
-    require_len("y", y, x.len())?;
-    global_avg_pool::forward(x, u, &d.mean, exec)?; // (F1)
+/// u for x.
+pub(crate) fn means<T: Real>(x: &[T], u: &mut [T], d: &Dims, exec: &Exec) -> Result<(), Error> {
+    global_avg_pool::forward(x, u, &d.mean, exec) // (F1)
+}
+
+/// s for the means u.
+pub(crate) fn gate<T: Real>(u: &[T], w: Network<T>, d: &Dims, exec: &Exec) -> Result<Buffer<T>, Error> {
     let e = Excitation::new(u, w, d, exec)?.e;
     let mut s = zeros(u.len())?;
     sigmoid::forward(&e, &mut s, exec)?; // (F5)
-    gated(x, &s, None, y, d, exec) // (F6)
+    Ok(s)
 }
 
-pub fn backward<T: Real>(
-    dy: &[T],
-    x: &[T],
-    w: Network<T>,
+/// What ds does to every pixel of x through the means, and the gradients of weights and biases.
+pub(crate) fn through_gate<T: Real>(
+    ds: &[T],
     u: &[T],
+    w: Network<T>,
     grads: Gradients<T>,
     d: &Dims,
     exec: &Exec,
-) -> Result<(), Error> {
-    d.check(x, u)?;
-    require_len("dy", dy, x.len())?;
-    require_len("dx", grads.x, x.len())?;
+) -> Result<Buffer<T>, Error> {
     let Excitation { t, z, e } = Excitation::new(u, w, d, exec)?;
-    let (mut s, mut ds, mut de, mut du) = (zeros(u.len())?, zeros(u.len())?, zeros(u.len())?, zeros(u.len())?);
-    let (mut dz, mut dt) = (zeros(z.len())?, zeros(t.len())?);
-    let each = Exec::batch(d.pixels / 2);
-    let tasks = dy.chunks(each * d.pixels).zip(x.chunks(each * d.pixels)).zip(ds.chunks_mut(each));
-    exec.for_each(x.len() / 2, tasks, |((dy, x), ds)| {
-        for ((dy, x), ds) in dy.chunks_exact(d.pixels).zip(x.chunks_exact(d.pixels)).zip(ds) {
-            *ds = exec.run(Dot { x, y: dy }); // (B1)
-        }
-    })?;
-    sigmoid::forward(&e, &mut s, exec)?;
-    sigmoid::backward(&ds, &e, &mut de, exec)?; // (B2)
+    let (mut de, mut dz, mut dt, mut du) = (zeros(u.len())?, zeros(z.len())?, zeros(t.len())?, zeros(u.len())?);
+    sigmoid::backward(ds, &e, &mut de, exec)?; // (B2)
     linear::backward(&de, &z, w.expand_weight, &mut dz, grads.expand_weight, grads.expand_bias, &d.expand, exec)?; // (B3)
     match d.activation {
         Activation::Silu => silu::backward(&dz, &t, &mut dt, exec)?, // (B4)
@@ -177,11 +167,57 @@ pub fn backward<T: Real>(
     for du in du.iter_mut() {
         *du = *du / n;
     }
-    gated(dy, &s, Some(&du), grads.x, d, exec) // (B6)
+    Ok(du)
+}
+
+pub fn forward<T: Real>(x: &[T], w: Network<T>, y: &mut [T], u: &mut [T], d: &Dims, exec: &Exec) -> Result<(), Error> {
+    d.check(x, u)?;
+    require_len("y", y, x.len())?;
+    means(x, u, d, exec)?;
+    gated(x, &gate(u, w, d, exec)?, None, y, d, exec) // (F6)
+}
+
+#[allow(clippy::too_many_arguments)]
+pub fn backward<T: Real>(
+    dy: &[T],
+    x: &[T],
+    w: Network<T>,
+    u: &[T],
+    dx: &mut [T],
+    grads: Gradients<T>,
+    d: &Dims,
+    exec: &Exec,
+) -> Result<(), Error> {
+    d.check(x, u)?;
+    require_len("dy", dy, x.len())?;
+    require_len("dx", dx, x.len())?;
+    let ds = scale_gradient(dy, x, d, exec)?;
+    let (s, du) = (gate(u, w, d, exec)?, through_gate(&ds, u, w, grads, d, exec)?);
+    gated(dy, &s, Some(&du), dx, d, exec) // (B6)
+}
+
+/// ds of every plane.                                                                                                          (B1)
+pub(crate) fn scale_gradient<T: Real>(dy: &[T], x: &[T], d: &Dims, exec: &Exec) -> Result<Buffer<T>, Error> {
+    let mut ds = zeros(d.images * d.channels)?;
+    let each = Exec::batch(d.pixels / 2);
+    let tasks = dy.chunks(each * d.pixels).zip(x.chunks(each * d.pixels)).zip(ds.chunks_mut(each));
+    exec.for_each(x.len() / 2, tasks, |((dy, x), ds)| {
+        for ((dy, x), ds) in dy.chunks_exact(d.pixels).zip(x.chunks_exact(d.pixels)).zip(ds) {
+            *ds = exec.run(Dot { x, y: dy });
+        }
+    })?;
+    Ok(ds)
 }
 
 /// y = x·s, and + c, for every plane of x.
-fn gated<T: Real>(x: &[T], s: &[T], c: Option<&[T]>, y: &mut [T], d: &Dims, exec: &Exec) -> Result<(), Error> {
+pub(crate) fn gated<T: Real>(
+    x: &[T],
+    s: &[T],
+    c: Option<&[T]>,
+    y: &mut [T],
+    d: &Dims,
+    exec: &Exec,
+) -> Result<(), Error> {
     let each = Exec::batch(d.pixels / 2);
     let tasks = x.chunks(each * d.pixels).zip(y.chunks_mut(each * d.pixels)).enumerate();
     exec.for_each(x.len() / 2, tasks, |(task, (x, y))| {
@@ -190,6 +226,36 @@ fn gated<T: Real>(x: &[T], s: &[T], c: Option<&[T]>, y: &mut [T], d: &Dims, exec
             exec.run(Fill { terms: Gate { x, s: s[plane], c: c.map(|c| c[plane]) }, y });
         }
     })
+}
+
+/// The same in place.
+pub(crate) fn gate_again<T: Real>(y: &mut [T], s: &[T], c: &[T], d: &Dims, exec: &Exec) -> Result<(), Error> {
+    let each = Exec::batch(d.pixels / 2);
+    let cost = y.len() / 2;
+    exec.for_each(cost, y.chunks_mut(each * d.pixels).enumerate(), |(task, y)| {
+        for (k, y) in y.chunks_exact_mut(d.pixels).enumerate() {
+            let plane = task * each + k;
+            exec.run(InPlace { y, s: s[plane], c: c[plane] });
+        }
+    })
+}
+
+struct InPlace<'a, T> {
+    y: &'a mut [T],
+    s: T,
+    c: T,
+}
+
+impl<T: Real> Task for InPlace<'_, T> {
+    type Out = ();
+    #[inline(always)]
+    fn run<I: Isa>(self) {
+        let (lanes, s, c) = (V::<T, I>::LANES, V::<T, I>::splat(self.s), V::<T, I>::splat(self.c));
+        for y in self.y.chunks_mut(lanes) {
+            let n = y.len();
+            V::<T, I>::load_partial(y, n).mul_add(s, c).store_partial(y, n);
+        }
+    }
 }
 
 /// x·s, and + c

@@ -10,11 +10,12 @@ AXES: dict[str, dict[str, Any]] = {
     "relative_attention": {"N": 2, "heads": 2, "d": 2, "e": 2},
     "resize_bilinear": {"lead": (2, 2), "H": 3, "W": 4},
     "squeeze_excite": {"N": 2, "C": 3, "R": 2, "H": 3, "W": 4},
+    "squeeze_excite_conv": {"N": 2, "C": 3, "R": 2, "O": 2, "H": 3, "W": 4},
     "tanh": {"shape": (2, 3)},
 }
 REFUSED: dict[str, dict[str, str]] = {
     "linear_attention": {"W": "C2", "d": "C2"}, "mbconv_hidden": {"C": "C1"}, "resize_bilinear": {"H": "C1", "W": "C1"},
-    "squeeze_excite": {"H": "C4", "W": "C4"},
+    "squeeze_excite": {"H": "C4", "W": "C4"}, "squeeze_excite_conv": {"H": "C4", "W": "C4"},
 }  # fmt: skip
 BUSY: dict[str, tuple[dict[str, tuple[int, ...]], dict[str, Any]]] = {
     "elu_plus_one": ({"x": (3, 17, 61, 67)}, {}),
@@ -31,6 +32,11 @@ BUSY: dict[str, tuple[dict[str, tuple[int, ...]], dict[str, Any]]] = {
     "resize_bilinear": ({"x": (3, 17, 61, 67)}, {"size": (71, 59)}),
     "squeeze_excite": (
         {"x": (3, 37, 61, 67), "reduce_weight": (9, 37), "expand_weight": (37, 9), "reduce_bias": (9,), "expand_bias": (37,)},
+        {},
+    ),
+    "squeeze_excite_conv": (
+        {"x": (3, 37, 61, 67), "reduce_weight": (9, 37), "expand_weight": (37, 9), "weight": (29, 37, 1, 1), "reduce_bias": (9,),
+         "expand_bias": (37,), "bias": (29,)},
         {},
     ),
     "tanh": ({"x": (3, 17, 61, 67)}, {}),

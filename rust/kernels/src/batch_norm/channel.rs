@@ -1,7 +1,6 @@
 //! A channel of all images: its values, and what is summed and written.
 
 use super::Dims;
-use crate::elementwise::Function;
 use crate::gemm::Share;
 use crate::lanes::{Isa, Task, V, Vector};
 use crate::real::Real;
@@ -122,33 +121,6 @@ impl<T: Real> Terms<T> for Normalised<'_, T> {
     fn load_partial<I: Isa>(&self, k: usize, n: usize) -> V<T, I> {
         let x_hat = (V::<T, I>::load_partial(&self.x[k..], n) - V::<T, I>::splat(self.m)) * V::<T, I>::splat(self.r); // (F3)
         x_hat.mul_add(V::<T, I>::splat(self.weight), V::<T, I>::splat(self.bias)) // (F4)
-    }
-}
-
-/// f(z)
-pub struct Activated<'a, T, F> {
-    pub f: F,
-    pub z: Normalised<'a, T>,
-}
-
-impl<T: Real, F: Function> Terms<T> for Activated<'_, T, F> {
-    #[inline(always)]
-    fn load_partial<I: Isa>(&self, k: usize, n: usize) -> V<T, I> {
-        self.f.value(self.z.load_partial::<I>(k, n))
-    }
-}
-
-/// dy·f'(z)
-pub struct Upstream<'a, T, F> {
-    pub f: F,
-    pub dy: &'a [T],
-    pub z: Normalised<'a, T>,
-}
-
-impl<T: Real, F: Function> Terms<T> for Upstream<'_, T, F> {
-    #[inline(always)]
-    fn load_partial<I: Isa>(&self, k: usize, n: usize) -> V<T, I> {
-        self.f.gradient(V::<T, I>::load_partial(&self.dy[k..], n), self.z.load_partial::<I>(k, n))
     }
 }
 

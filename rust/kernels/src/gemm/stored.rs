@@ -32,14 +32,64 @@ impl<T: Real> Source<T> for Stored<'_, T> {
     }
 }
 
+/// x with every row times a number, `scale` (images, groups, depth).
+pub struct Scaled<'a, T> {
+    pub x: Stored<'a, T>,
+    pub scale: &'a [T],
+}
+
+impl<T: Real> Source<T> for Scaled<'_, T> {
+    fn scratch(&self, _: usize) -> Result<usize, Error> {
+        Ok(0)
+    }
+
+    #[inline(always)]
+    fn pack<I: Isa>(&self, group: usize, depth: Range<usize>, columns: Range<usize>, _: &mut [T], panels: &mut [T]) {
+        let Stored { x, groups, depth: all, columns: width } = self.x;
+        for (image, inside, before) in in_images(columns, width) {
+            for (r, k) in depth.clone().enumerate() {
+                let row = (image * groups + group) * all + k;
+                let (from, scale) = (&x[row * width..][inside.clone()], V::<T, I>::splat(self.scale[row]));
+                map_into_panels::<T, I>(
+                    from,
+                    #[inline(always)]
+                    |v| v * scale,
+                    before,
+                    (r, depth.len()),
+                    panels,
+                );
+            }
+        }
+    }
+}
+
 /// Writes x into row r of panels of so many rows, from column `first` on.
 #[inline(always)]
-pub fn into_panels<T: Real, I: Isa>(x: &[T], first: usize, (r, rows): (usize, usize), panels: &mut [T]) {
+pub fn into_panels<T: Real, I: Isa>(x: &[T], first: usize, place: (usize, usize), panels: &mut [T]) {
+    map_into_panels::<T, I>(
+        x,
+        #[inline(always)]
+        |v| v,
+        first,
+        place,
+        panels,
+    );
+}
+
+/// The same with f of every element.
+#[inline(always)]
+fn map_into_panels<T: Real, I: Isa>(
+    x: &[T],
+    f: impl Fn(V<T, I>) -> V<T, I>,
+    first: usize,
+    (r, rows): (usize, usize),
+    panels: &mut [T],
+) {
     let mut done = 0;
     while done < x.len() {
         let (panel, at) = ((first + done) / PANEL, (first + done) % PANEL);
         let n = (PANEL - at).min(x.len() - done);
-        copy::<T, I>(&x[done..done + n], &mut panels[(panel * rows + r) * PANEL + at..][..n]);
+        map::<T, I>(&x[done..done + n], &f, &mut panels[(panel * rows + r) * PANEL + at..][..n]);
         done += n;
     }
 }
@@ -47,14 +97,24 @@ pub fn into_panels<T: Real, I: Isa>(x: &[T], first: usize, (r, rows): (usize, us
 /// Copies at most a panel's row.
 #[inline(always)]
 pub fn copy<T: Real, I: Isa>(x: &[T], y: &mut [T]) {
+    map::<T, I>(
+        x,
+        #[inline(always)]
+        |v| v,
+        y,
+    );
+}
+
+#[inline(always)]
+fn map<T: Real, I: Isa>(x: &[T], f: impl Fn(V<T, I>) -> V<T, I>, y: &mut [T]) {
     let lanes = V::<T, I>::LANES;
     let (n, x) = (y.len(), &x[..y.len()]);
     let mut k = 0;
     while k + lanes <= n {
-        V::<T, I>::load(&x[k..]).store(&mut y[k..]);
+        f(V::<T, I>::load(&x[k..])).store(&mut y[k..]);
         k += lanes;
     }
     if k < n {
-        V::<T, I>::load_partial(&x[k..], n - k).store_partial(&mut y[k..], n - k);
+        f(V::<T, I>::load_partial(&x[k..], n - k)).store_partial(&mut y[k..], n - k);
     }
 }

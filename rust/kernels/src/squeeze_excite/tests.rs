@@ -46,8 +46,8 @@ fn standard() {
             let mut u = unwritten(n * c);
             forward(&x, w, &mut y, &mut u, &d, exec).unwrap();
             let (reduce_weight, expand_weight) = (&mut dv1[..], &mut dv2[..]);
-            let grads = Gradients { x: &mut dx, reduce_weight, expand_weight, reduce_bias: None, expand_bias: None };
-            backward(&dy, &x, w, &u, grads, &d, exec).unwrap();
+            let grads = Gradients { reduce_weight, expand_weight, reduce_bias: None, expand_bias: None };
+            backward(&dy, &x, w, &u, &mut dx, grads, &d, exec).unwrap();
             for (got, expected) in [y, dx, dv1, dv2].iter().zip(&expected) {
                 assert!(difference(got, expected) < 1e-13, "{shape:?} {:?}", exec.level());
             }
