@@ -100,15 +100,21 @@ def _relative_attention(name: str, size: str, N: int, C: int, H: int) -> Work:
 
 def _squeeze_excite(name: str, size: str, N: int, C: int, H: int) -> Work:
     """In the middle of an inverted bottleneck: four times the channels, and a quarter of the outer ones inside."""
+    return Work(name, "squeeze_excite", size, _excitation(N, C, H), {}, 2 * N * C * C, 4 * N * C * C)
+
+
+def _excitation(N: int, C: int, H: int) -> dict[str, np.ndarray]:
+    """Weights as at the start of training: gates beyond float32's normal numbers, where processors are slow, would not occur there."""
     arrays = draw(x=(N, 4 * C, H, H), reduce_weight=(C // 4, 4 * C), expand_weight=(4 * C, C // 4), reduce_bias=(C // 4,),
                   expand_bias=(4 * C,))
-    return Work(name, "squeeze_excite", size, arrays, {}, 2 * N * C * C, 4 * N * C * C)
+    for name in ("reduce_weight", "expand_weight"):
+        arrays[name] *= np.float32(arrays[name].shape[1] ** -0.5)
+    return arrays
 
 
 def _squeeze_excite_conv(name: str, size: str, N: int, C: int, H: int) -> Work:
     """At the end of an inverted bottleneck: from four times the channels back to C."""
-    arrays = draw(x=(N, 4 * C, H, H), reduce_weight=(C // 4, 4 * C), expand_weight=(4 * C, C // 4), weight=(C, 4 * C, 1, 1),
-                  reduce_bias=(C // 4,), expand_bias=(4 * C,), bias=(C,))
+    arrays = _excitation(N, C, H) | draw(weight=(C, 4 * C, 1, 1), bias=(C,))
     macs = 2 * N * C * C + N * 4 * C * C * H * H
     return Work(name, name, size, arrays, {}, macs, 2 * macs)
 
