@@ -1,7 +1,7 @@
 """Maps (B, C, H, W) and tokens (B, H·W, C): the same numbers in two orders, pixel (i, j) being token i·W + j; and heads of tokens.
 
 The number of tokens does not say which map they come from: 12 tokens are 3 x 4 pixels as well as 4 x 3. The size is an argument therefore.
-Between the two lies the transpose of a table of pixels and channels, for which there is an operator: `regroup`.
+Between the two lies the transpose of a table, of pixels and channels or of tokens and heads, for which there is an operator: `regroup`.
 """
 
 from __future__ import annotations
@@ -34,10 +34,11 @@ def to_map(tokens: Array, size: tuple[int, int]) -> Array:
 def split_heads(tokens: Array, heads: int) -> Array:
     """Tokens (B, T, heads·d), head by head, as (B, heads, T, d). `join_heads` undoes it, and each is the other's adjoint."""
     B, T, C = tokens.shape
-    return tokens.reshape(B, T, heads, C // heads).transpose(0, 2, 1, 3)
+    runs = tokens.reshape(B, T * heads, C // heads)                                     # token by token
+    return regroup.forward(runs, heads=max(T, 1))[0].reshape(B, heads, T, C // heads)
 
 
 def join_heads(x: Array) -> Array:
     """(B, heads, T, d) as tokens (B, T, heads·d)."""
     B, heads, T, d = x.shape
-    return x.transpose(0, 2, 1, 3).reshape(B, T, heads * d)
+    return regroup.forward(x.reshape(B, heads * T, d), heads=heads)[0].reshape(B, T, heads * d)

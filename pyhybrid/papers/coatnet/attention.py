@@ -107,11 +107,13 @@ class RelativeAttention(Module):
         return q, k, v, (c_q, c_k, c_v)
 
     def _project_backward(self, dq: Array, dk: Array, dv: Array, cache: Any) -> tuple[Array, Grads]:
-        dx, grads = np.zeros((), dq.dtype), Grads()
+        shares, grads = [], Grads()
         for name, d, own_cache in zip("qkv", (dq, dk, dv), cache, strict=True):
-            from_this, own = self.children[name].backward(join_heads(d), own_cache)
-            dx, grads = dx + from_this, grads | prefixed(name, own)
-        return dx, grads
+            share, own = self.children[name].backward(join_heads(d), own_cache)
+            shares.append(share)
+            grads |= prefixed(name, own)
+        from_q, from_k, from_v = shares
+        return from_q + from_k + from_v, grads
 
 
 @dataclass(eq=False)
