@@ -33,6 +33,12 @@ def test_nan_and_inf_go_where_the_reference_sends_them(case):
     check.operator(squeeze_excite_conv, case, only=["special values"])
 
 
+@pytest.mark.parametrize("case", [case for case in cases.corners("squeeze_excite_conv") if case.arrays["x"].size])
+def test_nan_and_inf_in_every_corner(case):
+    """Where the kernel would exchange sums over pixels and over outputs as well."""
+    check.operator(squeeze_excite_conv, case, only=["special values"])
+
+
 @pytest.mark.parametrize("biases", [False, True])
 @pytest.mark.parametrize("O", [3, 20, 21, 40])
 def test_as_one_after_the_other(backend, O, biases):

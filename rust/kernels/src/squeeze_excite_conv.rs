@@ -17,7 +17,7 @@ use crate::exec::{Buffer, Exec, zeros};
 use crate::gemm::{DEPTH, Matrix, Product, Scaled, Stored};
 use crate::lanes::{Isa, Task, V, Vector};
 use crate::planes::require_len;
-use crate::real::Real;
+use crate::real::{Real, finite};
 use crate::squeeze_excite::{self, Gradients, Network, gate, gate_again, gated, means, scale_gradient, through_gate};
 
 pub struct Dims {
@@ -63,9 +63,10 @@ impl Dims {
         self.conv.inputs * self.conv.outputs
     }
 
-    /// Whether in the backward every image gets a kernel of its own.
-    fn by_image(&self) -> bool {
-        self.pixels() >= self.conv.outputs && self.conv.images * self.weights() > 0
+    /// Whether in the backward every image gets a kernel of its own: also where the sums over pixels and over outputs must not be
+    /// exchanged, since not all is finite.
+    fn by_image<T: Real>(&self, u: &[T], weight: &[T]) -> bool {
+        self.conv.images > 0 && (self.pixels() >= self.conv.outputs || !finite(u) || !finite(weight))
     }
 
     fn check<T>(&self, x: &[T], weight: &[T], u: &[T], y: &[T]) -> Result<(), Error> {
@@ -123,7 +124,7 @@ pub fn backward<T: Real>(
         conv2d::bias_gradient(dy, dbias, &d.conv, exec)?; // (B1)
     }
     let s = gate(u, network, &d.excite, exec)?;
-    if !d.by_image() {
+    if !d.by_image(u, weight) {
         gated(x, &s, None, dx, &d.excite, exec)?;
         conv2d::weight_gradient(dy, dx, dweight, &d.conv, exec)?; // (B2) (B3)
         conv2d::input_gradient(dy, weight, dx, &d.conv, exec)?;
@@ -136,14 +137,14 @@ pub fn backward<T: Real>(
     let mut g = zeros(images * d.weights())?;
     conv2d::weight_gradient(dy, x, &mut g, &each, exec)?; // (B2)
     let cost = g.len() / 8;
-    exec.for_each(cost, dweight.chunks_mut(inputs).enumerate(), |(o, dweight)| {
+    exec.for_each(cost, dweight.chunks_mut(inputs.max(1)).enumerate(), |(o, dweight)| {
         dweight.fill(T::ZERO);
         for (n, s) in s.chunks_exact(inputs).enumerate() {
             exec.run(AddProducts { x: &g[(n * outputs + o) * inputs..], y: s, to: dweight }); // (B3)
         }
     })?;
     let mut ds = zeros(s.len())?;
-    exec.for_each(cost, ds.chunks_mut(inputs).zip(g.chunks_exact(d.weights())), |(ds, g)| {
+    exec.for_each(cost, ds.chunks_mut(inputs.max(1)).zip(g.chunks_exact(d.weights().max(1))), |(ds, g)| {
         for (weight, g) in weight.chunks_exact(inputs).zip(g.chunks_exact(inputs)) {
             exec.run(AddProducts { x: weight, y: g, to: ds }); // (B4)
         }
@@ -160,7 +161,8 @@ pub fn backward<T: Real>(
 fn kernels<T: Real>(weight: &[T], s: &[T], d: &Dims, exec: &Exec) -> Result<Buffer<T>, Error> {
     let mut kernels = zeros(d.conv.images * d.weights())?;
     let cost = kernels.len() / 8;
-    exec.for_each(cost, kernels.chunks_exact_mut(d.weights()).zip(s.chunks_exact(d.conv.inputs)), |(kernels, s)| {
+    let tasks = kernels.chunks_exact_mut(d.weights().max(1)).zip(s.chunks_exact(d.conv.inputs.max(1)));
+    exec.for_each(cost, tasks, |(kernels, s)| {
         for (to, weight) in kernels.chunks_exact_mut(s.len()).zip(weight.chunks_exact(s.len())) {
             exec.run(AddProducts { x: weight, y: s, to });
         }

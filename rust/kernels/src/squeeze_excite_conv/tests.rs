@@ -63,20 +63,30 @@ fn check<T: Real>(sizes: Sizes, biases: bool, tolerance: f64) {
 
 #[test]
 fn as_one_after_the_other() {
+    let by_image = |sizes, biases| dims(sizes, biases).by_image::<f64>(&[], &[]);
     for biases in [false, true] {
         for sizes in [[2, 5, 2, 3, 4, 5], [1, 1, 1, 1, 1, 1], [3, 17, 4, 9, 9, 8], [2, 40, 3, 33, 7, 9]] {
-            assert!(dims(sizes, biases).by_image());
+            assert!(by_image(sizes, biases));
             check::<f64>(sizes, biases, 1e-12);
         }
-        for sizes in
-            [[3, 9, 2, 17, 4, 4], [0, 3, 2, 1, 2, 2], [2, 3, 0, 9, 2, 2], [2, 0, 2, 3, 3, 3], [2, 3, 2, 0, 3, 3]]
-        {
-            assert!(!dims(sizes, biases).by_image());
+        for sizes in [[3, 9, 2, 17, 4, 4], [0, 3, 2, 1, 2, 2], [2, 3, 0, 9, 2, 2]] {
+            assert!(!by_image(sizes, biases));
             check::<f64>(sizes, biases, 1e-12);
         }
+        check::<f64>([2, 0, 2, 3, 3, 3], biases, 1e-12);
+        check::<f64>([2, 3, 2, 0, 3, 3], biases, 1e-12);
         check::<f32>([2, 64, 16, 48, 20, 21], biases, 1e-4);
         check::<f32>([2, 64, 16, 48, 6, 6], biases, 1e-4);
     }
+}
+
+#[test]
+fn what_is_not_finite_keeps_its_sums_apart() {
+    let d = dims([2, 3, 2, 9, 2, 2], false);
+    for poison in [f64::NAN, f64::INFINITY] {
+        assert!(d.by_image(&[0.0, poison], &[1.0]) && d.by_image(&[0.0], &[1.0, poison]));
+    }
+    assert!(!d.by_image(&[0.0], &[1.0]));
 }
 
 #[test]
