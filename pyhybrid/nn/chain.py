@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from itertools import takewhile
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from pyhybrid.nn.module import Module
+from pyhybrid.nn.module import Joined, Module
 
 __all__ = ["Sequential", "chain_backward", "chain_forward", "prefixed"]
 
@@ -20,9 +20,9 @@ JOINED = object()
 
 
 class OfSeveral(NamedTuple):
-    """The cache of layers that ran as one, and their backward."""
+    """The cache of layers that ran as one."""
 
-    backward: Callable[[Any, Any], tuple[Any, Iterable[Grads]]]
+    joined: Joined
     cache: Any
 
 
@@ -34,7 +34,7 @@ def chain_forward(layers: Mapping[str, Module], names: Iterable[str], x: Any) ->
         layer, *following = waiting
         as_one = None if watched(layer) else layer.joined(list(takewhile(lambda other: not watched(other), following)))
         x, cache = (as_one or layer).forward(x)
-        caches += [OfSeveral(as_one.backward, cache)] + [JOINED] * (as_one.layers - 1) if as_one else [cache]
+        caches += [OfSeveral(as_one, cache)] + [JOINED] * (as_one.layers - 1) if as_one else [cache]
         waiting = waiting[as_one.layers if as_one else 1 :]
     return x, caches
 
@@ -44,9 +44,9 @@ def chain_backward(layers: Mapping[str, Module], names: Iterable[str], dy: Any, 
     names, grads = list(names), Grads()
     for k, (name, cache) in reversed(list(enumerate(zip(names, caches, strict=True)))):
         if isinstance(cache, OfSeveral):
-            dy, of_each = cache.backward(dy, cache.cache)
-            for joined, own in zip(names[k:], of_each, strict=False):
-                grads |= prefixed(joined, own)
+            dy, of_each = cache.joined.backward(dy, cache.cache)
+            for each, own in zip(names[k : k + cache.joined.layers], of_each, strict=True):
+                grads |= prefixed(each, own)
         elif cache is not JOINED:
             dy, own = layers[name].backward(dy, cache)
             grads |= prefixed(name, own)

@@ -11,7 +11,7 @@ Constraints  (C1) x is (N, C, H, W) with C >= 1
              (C2) weight is (C, 1, kh, kw), one kernel per channel of x
              (C3) the four statistics are all given or none; all else is as batch_norm_act and conv2d say
 Smooth       everywhere for variances >= 0, but with "relu" where its argument is 0: the slope there is 0
-Source       CoAtNet, arXiv 2106.04803, appendix A.2 (MBConv); MobileNetV2, arXiv 1801.04381, table 1
+Source       CoAtNet, arXiv 2106.04803, eq. (5), between its outer convolutions; MobileNetV2, arXiv 1801.04381, table 1
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ Backward     (B1) dbias = Σ dy    (B2) Gₙ = Σ_ij dyₙ xₙᵀ, (O, C) for e
 Constraints  (C1) weight is (O, C, 1, 1) with C the channels of x
              (C2) bias, if given, is (O,); all else is as squeeze_excite says
 Smooth       everywhere, but with "relu" where the first layer of the gate gives 0
-Source       CoAtNet, arXiv 2106.04803, and EfficientNet, arXiv 1905.11946: inside MBConv a 1x1 convolution follows the gate
+Source       CoAtNet, arXiv 2106.04803, eq. (5): the last convolution of MBConv, and the gate before it
 """
 
 from __future__ import annotations

@@ -377,6 +377,11 @@ def test_parity_accepts_a_kernel_that_adds_in_another_order(made_up_core):
     assert not broken(disguised(conv2d, backwards), CASE, only=["parity"])
 
 
+def test_parity_accepts_zero_for_what_float32_cannot_hold(made_up_core):
+    arrays = {name: 1e-30 * CASE.arrays[name] for name in ("x", "weight")}  # y of size 1e-60
+    assert not broken(disguised(conv2d), Case(arrays, {"padding": 1}, batched=("x",)), only=["parity"])
+
+
 def test_parity_looks_at_saved_values_and_at_the_settings(made_up_core):
     case = Case({"x": RANDOM.standard_normal((2, 3))})
 

@@ -231,6 +231,24 @@ mod tests {
     }
 
     #[test]
+    fn work_that_fails_stops_the_rest() {
+        for threads in [1, 3] {
+            let done = AtomicUsize::new(0);
+            let result = exec(threads).try_for_each_with(
+                MUCH,
+                0..50_000_000,
+                || Ok(()),
+                |(), k| {
+                    done.fetch_add(1, Ordering::Relaxed);
+                    if k == 57 { Err(Error::OutOfMemory) } else { Ok(()) }
+                },
+            );
+            assert_eq!(result, Err(Error::OutOfMemory));
+            assert!((58..50_000_000).contains(&done.into_inner()));
+        }
+    }
+
+    #[test]
     fn interruption_drops_the_remaining_tasks() {
         for threads in [1, 3] {
             let done = AtomicUsize::new(0);

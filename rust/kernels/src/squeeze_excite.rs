@@ -12,6 +12,7 @@
 #[cfg(test)]
 mod tests;
 
+use crate::elementwise::{Function, InPlace};
 use crate::error::{Error, require};
 use crate::exec::{Buffer, Exec, zeros};
 use crate::fill::Fill;
@@ -235,26 +236,27 @@ pub(crate) fn gate_again<T: Real>(y: &mut [T], s: &[T], c: &[T], d: &Dims, exec:
     exec.for_each(cost, y.chunks_mut(each * d.pixels).enumerate(), |(task, y)| {
         for (k, y) in y.chunks_exact_mut(d.pixels).enumerate() {
             let plane = task * each + k;
-            exec.run(InPlace { y, s: s[plane], c: c[plane] });
+            exec.run(InPlace { f: Affine { s: s[plane].to_f64(), c: c[plane].to_f64() }, dy: None, y });
         }
     })
 }
 
-struct InPlace<'a, T> {
-    y: &'a mut [T],
-    s: T,
-    c: T,
+/// s·x + c
+#[derive(Clone, Copy)]
+struct Affine {
+    s: f64,
+    c: f64,
 }
 
-impl<T: Real> Task for InPlace<'_, T> {
-    type Out = ();
+impl Function for Affine {
     #[inline(always)]
-    fn run<I: Isa>(self) {
-        let (lanes, s, c) = (V::<T, I>::LANES, V::<T, I>::splat(self.s), V::<T, I>::splat(self.c));
-        for y in self.y.chunks_mut(lanes) {
-            let n = y.len();
-            V::<T, I>::load_partial(y, n).mul_add(s, c).store_partial(y, n);
-        }
+    fn value<A: Vector>(self, x: A) -> A {
+        x.mul_add(A::splat(A::Elem::from_f64(self.s)), A::splat(A::Elem::from_f64(self.c)))
+    }
+
+    #[inline(always)]
+    fn gradient<A: Vector>(self, dy: A, _: A) -> A {
+        dy * A::splat(A::Elem::from_f64(self.s))
     }
 }
 
