@@ -47,15 +47,18 @@ def same(found, expected):
 
 
 @pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("window", [(3, 1, 1), (5, 2, (2, 0))])  # kernel size, stride, padding
 @pytest.mark.parametrize("act", [gelu, silu, relu])
-def test_together_they_give_the_same_bits(backend, act, training):
-    net = network(act=Operator(act), act2=Operator(act)).train(training)
+def test_together_they_give_the_same_bits(backend, act, window, training):
+    depthwise = Conv2d(4, 4, *window, groups=4, bias=False, seed=2)
+    net = network(act=Operator(act), act2=Operator(act), depthwise=depthwise).train(training)
     start = net.state_dict()
     y, cache = net.forward(X)
-    dx, grads = net.backward(DY, cache)
+    dy = rng.standard_normal(y.shape)
+    dx, grads = net.backward(dy, cache)
     moved = net.state_dict()
     net.load_state_dict(start)
-    expected_y, expected_dx, expected = one_by_one(net, X, DY)
+    expected_y, expected_dx, expected = one_by_one(net, X, dy)
     assert (y == expected_y).all() and (dx == expected_dx).all() and grads.keys() == net.named_params().keys()
     same(grads, expected)
     same(moved, net.state_dict())
