@@ -10,8 +10,9 @@ import functools
 import importlib
 import inspect
 import sys
+import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from typing import Any
 
@@ -53,7 +54,35 @@ def active() -> str:
     return "numpy" if _core is None or _choice.get() == "numpy" else "rust"
 
 
-@contextmanager
+class _Block(AbstractContextManager[None]):
+    """A setting for one block. One that never saw its block changed nothing, and says so when it is thrown away."""
+
+    def __init__(self, call: str, setting: AbstractContextManager[None]) -> None:
+        self.call, self.setting, self.entered = call, setting, False
+
+    def __enter__(self) -> None:
+        self.entered = True
+        self.setting.__enter__()
+
+    def __exit__(self, *error: Any) -> bool | None:
+        return self.setting.__exit__(*error)
+
+    def __del__(self) -> None:
+        if not self.entered:
+            warnings.warn(f"{self.call} sets nothing by itself, only for a block: write `with {self.call}:`", stacklevel=2)
+
+
+def _for_a_block(setting: Callable[[Any], Iterator[None]]) -> Callable[[Any], AbstractContextManager[None]]:
+    manager = contextmanager(setting)
+
+    @functools.wraps(setting)
+    def make(value: Any) -> AbstractContextManager[None]:
+        return _Block(f"backend.{setting.__name__}({value!r})", manager(value))
+
+    return make
+
+
+@_for_a_block
 def use(name: str) -> Iterator[None]:
     """Run the block on "numpy", on "rust" (raises `BackendUnavailable` if absent) or "auto" (rust if installed)."""
     if name not in ("auto", "numpy", "rust"):
@@ -74,7 +103,7 @@ def set_threads(count: int) -> None:
     core().set_threads(count)
 
 
-@contextmanager
+@_for_a_block
 def threads(count: int) -> Iterator[None]:
     """`set_threads` for one block. The setting belongs to the process, not to the calling thread."""
     before = core().get_threads()

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import threading
+import warnings
 from fractions import Fraction
 
 import numpy as np
@@ -59,6 +60,18 @@ def test_every_thread_has_its_own_choice():
         leave.set()
         thread.join()
     assert seen == {"fresh": "rust", "here": "rust", "own": "numpy"}
+
+
+@pytest.mark.parametrize("setting", [backend.use, pytest.param(backend.threads, marks=needs_core)], ids=["use", "threads"])
+def test_a_setting_without_a_block_says_that_it_does_nothing(setting):
+    before, value = backend.active(), "numpy" if setting is backend.use else 1
+    with pytest.warns(UserWarning, match=rf"sets nothing .* block: write `with backend.{setting.__name__}\({value!r}\):`") as seen:
+        setting(value)
+    assert backend.active() == before and seen[0].filename == __file__
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with setting(value):
+            pass
 
 
 def test_an_unknown_backend_is_refused():
