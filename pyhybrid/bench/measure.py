@@ -1,4 +1,4 @@
-"""Timing contenders against each other: interleaved runs, medians, and the machine's measured limits."""
+"""Timing contenders against each other: interleaved runs, their medians and minima, and the machine's measured limits."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import NamedTuple
 
 from pyhybrid import backend
 
@@ -13,8 +14,19 @@ from pyhybrid import backend
 SETTLE = 0.005
 
 
-def interleaved(contenders: dict[str, Callable[[], object]], seconds: float = 1.0, least: int = 3) -> dict[str, float]:
-    """Median seconds per run of each contender.
+class Seconds(NamedTuple):
+    """What a run took. On a machine that others share `median` tells what to expect, `least` what the work itself needs."""
+
+    median: float
+    least: float
+
+    @classmethod
+    def of(cls, times: list[float]) -> Seconds:
+        return cls(statistics.median(times), min(times))
+
+
+def interleaved(contenders: dict[str, Callable[[], object]], seconds: float = 1.0, least: int = 3) -> dict[str, Seconds]:
+    """Seconds per run of each contender.
 
     The contenders take turns, so that a busy moment of the machine hits all of them; each runs once to warm up and then at least `least`
     times, more while its share of `seconds` lasts. Threads go on spinning for some milliseconds after their work, where those of the next
@@ -34,7 +46,7 @@ def interleaved(contenders: dict[str, Callable[[], object]], seconds: float = 1.
                     turn.append(timed(run))
                 times[name] += turn
         if all(len(measured) >= least and sum(measured) >= seconds for measured in times.values()):
-            return {name: statistics.median(measured) for name, measured in times.items()}
+            return {name: Seconds.of(measured) for name, measured in times.items()}
 
 
 def timed(run: Callable[[], object]) -> float:

@@ -12,10 +12,11 @@ import json
 import os
 import subprocess
 import sys
-import time
 from typing import Any, NamedTuple
 
 import numpy as np
+
+from pyhybrid.bench.measure import Seconds, timed
 
 __all__ = ["OURS", "Step", "contenders", "measure"]
 
@@ -26,7 +27,8 @@ class Step(NamedTuple):
     """What one contender needed; `problem` says why there are no numbers."""
 
     contender: str
-    seconds: float = 0.0        # of the second step; the first warms up
+    seconds: float = 0.0        # median of the steps; one before them warms up
+    least: float = 0.0          # the fastest
     peak: int = 0               # bytes resident at most, everything included
     problem: str = ""
 
@@ -41,9 +43,9 @@ def contenders(model: str) -> list[str]:
 
 
 def measure(model: str, batch: int, image_size: int, contender: str, limit: int | None = None, threads: int = 2,
-            timeout: float = 900) -> Step:
-    """Run two steps in a child process that may use `limit` bytes of address space."""
-    task = json.dumps([model, batch, image_size, contender, limit, threads])
+            seconds: float = 0.0, timeout: float = 900) -> Step:
+    """Run steps for at least `seconds`, no fewer than one, in a child process that may use `limit` bytes of address space."""
+    task = json.dumps([model, batch, image_size, contender, limit, threads, seconds])
     environment = {**os.environ, "MALLOC_TRIM_THRESHOLD_": str(2**30), "MALLOC_MMAP_THRESHOLD_": str(2**30)}     # memory retained, for all
     try:
         done = subprocess.run([sys.executable, "-m", __name__, task], capture_output=True, text=True, timeout=timeout, env=environment)
@@ -57,19 +59,21 @@ def measure(model: str, batch: int, image_size: int, contender: str, limit: int 
 
 
 def main(task: str) -> None:
-    """The child: print seconds and peak as JSON."""
+    """The child: print times and peak as JSON."""
     import resource
 
-    model, batch, image_size, contender, limit, threads = json.loads(task)
+    model, batch, image_size, contender, limit, threads, seconds = json.loads(task)
     x = np.random.default_rng(0).standard_normal((batch, 3, image_size, image_size), np.float32)
     step = (_own_step if contender in OURS else _torch_step)(model, image_size, x, contender, threads)
     if limit is not None:
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     step()
-    start = time.perf_counter()
-    step()
+    times = [timed(step)]
+    while sum(times) < seconds:
+        times.append(timed(step))
+    median, least = Seconds.of(times)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    print(json.dumps({"seconds": time.perf_counter() - start, "peak": peak}))
+    print(json.dumps({"seconds": median, "least": least, "peak": peak}))
 
 
 def _own_step(model: str, image_size: int, x: np.ndarray, name: str, threads: int) -> Any:

@@ -1,9 +1,12 @@
 """`pyhybrid bench`: NumPy, the compiled kernels and, where installed, PyTorch on the same work in interleaved runs.
 
-Printed are medians in milliseconds, how many times faster the compiled kernels are than each peer, and the share of the machine's
-limit that they reach: the time that the arithmetic at the measured multiply-add rate, or one pass over inputs and outputs at the
-measured memory rate, takes at the least, over the time that was needed. Peers that allocate large temporaries run faster with memory
-retained (MALLOC_TRIM_THRESHOLD_ and MALLOC_MMAP_THRESHOLD_ set to 2**30 or so): the last line says whether this run had it.
+Printed are medians in milliseconds, behind a stroke the fastest run; how many times faster than each peer the compiled kernels are, by
+medians and by fastest runs; and the share of the machine's limit that their fastest run reaches: the time that the arithmetic at the
+measured multiply-add rate, or one pass over inputs and outputs at the measured memory rate, takes at the least, over the time that was
+needed. Where other programs share the machine's cores and caches, the fastest runs are those that they disturbed least.
+
+Peers that allocate large temporaries run faster with memory retained (MALLOC_TRIM_THRESHOLD_ and MALLOC_MMAP_THRESHOLD_ set to 2**30
+or so): the last line says whether this run had it.
 """
 
 from __future__ import annotations
@@ -28,7 +31,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--size", action="append", choices=list(STAGES), help="channels@height (default: all four); may be repeated")
     parser.add_argument("--batch", type=int, default=8, help="images in a batch (default 8)")
     parser.add_argument("--threads", type=int, nargs="+", help="numbers of threads (default: 1 and 2)")
-    parser.add_argument("--seconds", type=float, default=0.3, help="least time per contender and row (default 0.3)")
+    parser.add_argument("--seconds", type=float, default=0.3, help="least time per contender and row, or training steps (default 0.3)")
     parser.add_argument("--without-numpy", action="store_true", help="leave out the NumPy bodies, which take seconds at the largest size")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--training-step", metavar="MODEL", help="instead: seconds and peak memory of a training step of this network")
@@ -64,9 +67,11 @@ def rows(options: argparse.Namespace) -> tuple[dict[int, tuple[float, float]], l
                     times = measure.interleaved(contenders(work, backward, not options.without_numpy), options.seconds)
                 floor = work.floor(*limits[count], backward)
                 records.append({"name": work.name, "size": work.size, "pass": "fwd+bwd" if backward else "fwd", "threads": count,
-                                "ms": {who: 1e3 * t for who, t in times.items()},
-                                "ratio": {who: t / times["rust"] for who, t in times.items() if who != "rust"},
-                                "share_of_limit": floor / times["rust"]})
+                                "ms": {who: 1e3 * t.median for who, t in times.items()},
+                                "least_ms": {who: 1e3 * t.least for who, t in times.items()},
+                                "ratio": {who: t.median / times["rust"].median for who, t in times.items() if who != "rust"},
+                                "ratio_of_least": {who: t.least / times["rust"].least for who, t in times.items() if who != "rust"},
+                                "share_of_limit": floor / times["rust"].least})
                 if not options.json:
                     print(line(records[-1]), flush=True)
     return limits, records
@@ -81,10 +86,10 @@ def training_step(options: argparse.Namespace) -> int:
     threads = (options.threads or [min(2, os.cpu_count() or 1)])[-1]
     found = []
     for contender in contenders:
-        step = steps.measure(options.training_step, options.batch, options.image_size, contender, limit, threads)
+        step = steps.measure(options.training_step, options.batch, options.image_size, contender, limit, threads, options.seconds)
         found.append(step)
         if not options.json:
-            numbers = step.problem or f"{step.seconds:8.2f} s   peak {step.peak / 1e9:6.2f} GB"
+            numbers = step.problem or f"{step.seconds:8.2f} s   least {step.least:6.2f} s   peak {step.peak / 1e9:6.2f} GB"
             print(f"{options.training_step}  batch {options.batch}  {threads} thr  {contender:<20} {numbers}", flush=True)
     if options.json:
         print(json.dumps([step._asdict() for step in found]))
@@ -93,9 +98,11 @@ def training_step(options: argparse.Namespace) -> int:
 
 def line(record: dict[str, Any]) -> str:
     """One record as a line of text."""
-    others = "  ".join(f"{who} {record['ms'][who]:.2f} ({ratio:.1f}x)" for who, ratio in record["ratio"].items())
-    return (f"{record['name']:<24}{record['size']:<8}{record['pass']:<9}{record['threads']} thr  rust {record['ms']['rust']:9.3f} ms "
-            f"{record['share_of_limit']:5.0%}  {others}")
+    median, least = record["ms"], record["least_ms"]
+    others = "  ".join(f"{who} {median[who]:.2f}|{least[who]:.2f} ({ratio:.1f}x|{record['ratio_of_least'][who]:.1f}x)"
+                       for who, ratio in record["ratio"].items())
+    return (f"{record['name']:<24}{record['size']:<8}{record['pass']:<9}{record['threads']} thr  "
+            f"rust {median['rust']:9.3f}|{least['rust']:.3f} ms {record['share_of_limit']:5.0%}  {others}")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -105,7 +112,8 @@ def run(options: argparse.Namespace) -> int:
     if options.training_step:
         return training_step(options)
     if not options.json:
-        print(f"rust: median ms, share of the machine's limit; peers: median ms (times slower than rust); float32, batch {options.batch}")
+        print("rust: median|least ms, share of the machine's limit; peers: median|least ms (times slower than rust, by medians|by"
+              f" fastest runs); float32, batch {options.batch}")
     limits, records = rows(options)
     if options.json:
         machine = {str(count): {"flops": flops, "bytes_per_second": rate} for count, (flops, rate) in limits.items()}

@@ -207,8 +207,8 @@ def backends(fast: bool) -> bool:
         errors = {which: np.abs(y - wide).max() / np.abs(wide).max() for which, y in results.items()}
         times = interleaved({which: both(which) for which in ("numpy", "rust")}, 0.05 if fast else 0.3)
         healthy &= bool(errors["rust"] <= 2 * errors["numpy"] + 1e-6)
-        rows.append((name, f"{errors['numpy']:.1e}", f"{errors['rust']:.1e}", f"{1e3 * times['numpy']:.2f}", f"{1e3 * times['rust']:.2f}",
-                     f"{times['numpy'] / times['rust']:.0f}x"))
+        rows.append((name, f"{errors['numpy']:.1e}", f"{errors['rust']:.1e}", f"{1e3 * times['numpy'].median:.2f}",
+                     f"{1e3 * times['rust'].median:.2f}", f"{times['numpy'].median / times['rust'].median:.0f}x"))
     print(console.table(("operator", "NumPy error", "Rust error", "NumPy ms", "Rust ms", "faster"), rows))
     print(f"  float32, {N} x {C} x {H} x {H}, forward and backward, {backend.core().get_threads()} threads;"
           " errors are those of the output, relative, against float64")

@@ -9,8 +9,8 @@ from pyhybrid.bench import training_step
 
 
 def test_a_step_is_measured_in_a_process_of_its_own():
-    found = training_step.measure("acmix_resnet26", 1, 64, "rust" if backend.available() else "numpy", threads=1)
-    assert found.problem == "" and found.seconds > 0 and found.peak > 2**24
+    found = training_step.measure("acmix_resnet26", 1, 64, "rust" if backend.available() else "numpy", threads=1, seconds=0.2)
+    assert found.problem == "" and found.seconds >= found.least > 0 and found.peak > 2**24
 
 
 @pytest.mark.parametrize(("model", "peer"), [("hornet_tiny", "torch channels last"), ("smt_tiny", "torch"), ("acmix_tiny", "torch unfold")])

@@ -1,0 +1,52 @@
+"""The benchmark's measure and its command: medians, fastest runs, and the ratios made of them."""
+
+import json
+import time
+
+import pytest
+
+from pyhybrid import backend, cli
+from pyhybrid.bench import measure
+from pyhybrid.bench.measure import Seconds
+
+needs_core = pytest.mark.skipif(not backend.available(), reason="the compiled core is not installed")
+
+
+def test_median_and_least():
+    assert Seconds.of([3.0, 1.0, 2.0, 9.0]) == (2.5, 1.0)
+
+
+def test_contenders_take_turns_and_each_is_timed_by_itself():
+    runs = []
+
+    def contender(name, seconds):
+        def run():
+            runs.append(name)
+            time.sleep(seconds)
+
+        return run
+
+    found = measure.interleaved({"slow": contender("slow", 0.03), "fast": contender("fast", 0.01)}, seconds=0.05, least=2)
+    assert runs[:4] == ["slow", "fast", "slow", "fast"]
+    assert found["slow"].median >= found["slow"].least >= 0.03 > found["fast"].least >= 0.01
+
+
+ROW = ["bench", "regroup", "--size", "512@7", "--batch", "1", "--threads", "1", "--seconds", "0.01"]
+
+
+@needs_core
+def test_the_command_reports_ratios_of_medians_and_of_fastest_runs(capsys):
+    assert cli.main([*ROW, "--json"]) == 0
+    forward, both = json.loads(capsys.readouterr().out)["rows"]
+    assert (forward["pass"], both["pass"]) == ("fwd", "fwd+bwd")
+    for row in (forward, both):
+        assert all(0 < row["least_ms"][who] <= ms for who, ms in row["ms"].items())
+        for ratios, times in ((row["ratio"], row["ms"]), (row["ratio_of_least"], row["least_ms"])):
+            assert ratios == {who: pytest.approx(ms / times["rust"]) for who, ms in times.items() if who != "rust"}
+
+
+@needs_core
+def test_the_command_prints_a_line_for_each(capsys):
+    assert cli.main(ROW) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len([line for line in lines if line.startswith("regroup ")]) == 2 and "by fastest runs" in lines[0]
