@@ -32,6 +32,7 @@ _PROJECTIONS = {f"conv{i}_{part}": shape for i in (1, 2, 3) for part, shape in (
 EXAMPLES: dict[str, tuple[dict[str, tuple[int, ...]], dict[str, Any]]] = {
     "acmix": ({"x": (1, 2, 4, 5), "rate1": (1,), "rate2": (1,), **_PROJECTIONS, **_FC, "conv_p_weight": (2, 2, 1, 1), "conv_p_bias": (2,)},
               {"heads": 2, "kernel_size": 3}),
+    "add": ({"a": (2, 3), "b": (2, 3)}, {}),
     "aggregation": ({"weight": (1, 1, 9, 3, 4), "v": (1, 2, 3, 4)}, {"kernel_size": 3}),
     "attention": ({"q": (1, 2, 4, 2), "k": (1, 2, 4, 2), "v": (1, 2, 4, 2), "bias": (1, 2, 4, 4)}, {}),
     "avg_pool2d": ({"x": (1, 1, 4, 5)}, {"kernel_size": 3, "stride": 2, "padding": 1}),

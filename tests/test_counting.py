@@ -14,7 +14,7 @@ from pyhybrid.ops import conv2d, local_attention, softmax
 COSTLY = {name for name in pyhybrid.ops.__all__ if hasattr(importlib.import_module(f"pyhybrid.ops.{name}"), "macs")}
 # Operators that multiply nothing by a weight and no two arrays: they move, add, compare, scale, or apply a function.
 FREE = {
-    "avg_pool2d", "batch_norm", "batch_norm_act", "bilinear_sample", "drop_path", "elu_plus_one", "erf", "gelu", "global_avg_pool",
+    "add", "avg_pool2d", "batch_norm", "batch_norm_act", "bilinear_sample", "drop_path", "elu_plus_one", "erf", "gelu", "global_avg_pool",
     "grid_sample", "group_norm", "instance_norm", "interleave", "layer_norm", "layer_scale", "max_pool2d", "modulation", "reflection_pad",
     "regroup", "relative_bias", "relu", "resize_bilinear", "resize_nearest", "roll", "shift", "shift_sum", "sigmoid", "silu",
     "softmax", "spectrum_resize", "tanh", "unfold", "window_partition", "window_reverse",

@@ -22,6 +22,7 @@ class Seconds(NamedTuple):
 
     @classmethod
     def of(cls, times: list[float]) -> Seconds:
+        """Of some runs."""
         return cls(statistics.median(times), min(times))
 
 

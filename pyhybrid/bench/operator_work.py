@@ -32,6 +32,10 @@ def _softmax(name: str, size: str, N: int, C: int, H: int) -> Work:
     return Work(name, "softmax", size, draw(x=(N, HEADS, WINDOW**2, H * H)), {"axis": 2}, 0, 0)
 
 
+def _add(name: str, size: str, N: int, C: int, H: int) -> Work:
+    return Work(name, "add", size, draw(a=(N, C, H, H), b=(N, C, H, H)), {}, 0, 0)
+
+
 def _gelu(name: str, size: str, N: int, C: int, H: int) -> Work:
     return Work(name, "gelu", size, draw(x=(N, C, H, H)), {}, 0, 0)
 
@@ -226,6 +230,7 @@ OPERATORS: dict[str, Callable[..., Work]] = {
     "layer_norm_of_maps": _layer_norm_of_maps,
     "batch_norm": _batch_norm,
     "batch_norm_act": _batch_norm,
+    "add": _add,
     "gelu": _gelu,
     "deform_conv2d": _deform_conv2d,
     "max_pool2d": _max_pool2d,

@@ -56,6 +56,10 @@ def _softmax(t: dict[str, Any], work: Work) -> Any:
     return t["x"].softmax(work.config["axis"])
 
 
+def _add(t: dict[str, Any], work: Work) -> Any:
+    return t["a"] + t["b"]
+
+
 def _gelu(t: dict[str, Any], work: Work) -> Any:
     import torch.nn.functional as F
 
@@ -236,6 +240,7 @@ FORMULAS: dict[str, dict[str, Callable[..., Any]]] = {
     "layer_norm": {"torch": _layer_norm},
     "batch_norm": {"torch": _batch_norm},
     "batch_norm_act": {"torch": _batch_norm_gelu},
+    "add": {"torch": _add},
     "gelu": {"torch": _gelu},
     "deform_conv2d": {"torch gather": _deform_conv2d},
     "max_pool2d": {"torch": _max_pool2d},

@@ -3,7 +3,8 @@
 Printed are medians in milliseconds, behind a stroke the fastest run; how many times faster than each peer the compiled kernels are, by
 medians and by fastest runs; and the share of the machine's limit that their fastest run reaches: the time that the arithmetic at the
 measured multiply-add rate, or one pass over inputs and outputs at the measured memory rate, takes at the least, over the time that was
-needed. Where other programs share the machine's cores and caches, the fastest runs are those that they disturbed least.
+needed, which is over 100 % where arrays come from the cache. Where other programs share the machine's cores and caches, the fastest runs
+are those that they disturbed least.
 
 Peers that allocate large temporaries run faster with memory retained (MALLOC_TRIM_THRESHOLD_ and MALLOC_MMAP_THRESHOLD_ set to 2**30
 or so): the last line says whether this run had it.

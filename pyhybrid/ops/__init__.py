@@ -11,6 +11,7 @@ Cache                             what the backward needs: fields named like arg
 
 from pyhybrid.ops import (
     acmix,
+    add,
     aggregation,
     attention,
     avg_pool2d,
@@ -74,6 +75,7 @@ from pyhybrid.ops import (
 
 __all__ = [
     "acmix",
+    "add",
     "aggregation",
     "attention",
     "avg_pool2d",

@@ -1,8 +1,10 @@
-"""Mistakes in the functions of one number."""
+"""Mistakes in what acts on every number by itself."""
 
 from mutations._mutation import Mutation
 
 MUTATIONS = [
+    Mutation("add", "difference", "    y = a + b  ", "    y = a - b  ", "value"),
+    Mutation("add", "the second path gets nothing", "dy.copy(), dy.copy()", "dy.copy(), np.zeros_like(dy)", "derivative"),
     Mutation("erf", "complement not subtracted from one", "rest - 1, 1 - rest)", "-rest, rest)", "value"),
     Mutation("erf", "last terms of the series left out", "polynomial(SERIES, near * near)", "polynomial(SERIES[:9], near * near)", "value"),
     Mutation("erf", "factor 2/√π forgotten", "dy * (2 / math.sqrt(math.pi) * gauss(", "dy * (gauss(", "derivative"),

@@ -1,4 +1,4 @@
-"""Functions of one number, one number at a time."""
+"""What acts on every number by itself, one number at a time."""
 
 import math
 
@@ -75,3 +75,11 @@ def silu(x):
 
 def silu_backward(dy, x):
     return (_each(lambda d, v: d * (_logistic(v) + v * _logistic(v) * _logistic(-v)), dy, x),)
+
+
+def add(a, b):
+    return _each(lambda a, b: a + b, a, b)
+
+
+def add_backward(dy, a, b):
+    return _each(lambda dy: dy, dy), _each(lambda dy: dy, dy)

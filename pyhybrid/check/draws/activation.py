@@ -1,4 +1,4 @@
-"""Cases of the functions that act on every number by itself."""
+"""Cases of what acts on every number by itself."""
 
 from __future__ import annotations
 
@@ -22,6 +22,14 @@ def smooth(draw: Draw, options: bool = False) -> Case:
     return values.case({"x": np.clip(x, -9, 9)}, config, polynomial=False, batched=("x",))
 
 
+def add(draw: Draw) -> Case:
+    """Two arrays of one shape."""
+    shape = draw.choice("shape", SHAPES)
+    values = draw.values()
+    arrays = {"a": values.array(*shape), "b": values.array(*shape)}
+    return values.case(arrays, {}, polynomial=True, batched=("a", "b"))
+
+
 def relu(draw: Draw) -> Case:
     """Away from the kink: no zeros."""
     shape = draw.choice("shape", SHAPES)
@@ -31,6 +39,7 @@ def relu(draw: Draw) -> Case:
 
 
 CASES: dict[str, Callable[[Draw], Case]] = {
+    "add": add,
     "erf": smooth,
     "gelu": partial(smooth, options=True),
     "relu": relu,
@@ -43,6 +52,7 @@ _ALL: list[Pins] = [
     dict(shape=(31,), regime="large"), dict(shape=(5,), regime="tiny"),
 ]
 CORNERS: dict[str, list[Pins]] = {
+    "add": _ALL,
     "erf": _ALL,
     "gelu": [pins | {"approximate": approximate} for approximate in ("none", "tanh") for pins in _ALL],
     "relu": _ALL,

@@ -21,6 +21,7 @@ from pyhybrid.nn import (
     Operator,
     Seed,
     Sequential,
+    add,
     chain_backward,
     chain_forward,
     init,
@@ -87,7 +88,7 @@ class PVTAttention(Module):
         dreduced, of_kv = parts["kv"].backward(dkv, c_kv)
         dx, grads = self._reduce_backward(dreduced, c_reduce)
         from_q, of_q = parts["q"].backward(join_heads(heads.q), c_q)
-        return dx + from_q, grads | prefixed("q", of_q) | prefixed("kv", of_kv) | prefixed("proj", of_proj)
+        return add(dx, from_q), grads | prefixed("q", of_q) | prefixed("kv", of_kv) | prefixed("proj", of_proj)
 
     def _reduce(self, x: Array) -> tuple[Array, Any]:
         if self.sr_ratio == 1:
@@ -139,7 +140,7 @@ class PVTBlock(Module):
         caches = []
         for half in self.HALVES:
             z, cache = chain_forward(self.children, half, x)
-            x = x + z
+            x = add(x, z)
             caches.append(cache)
         return x, caches
 
@@ -147,7 +148,7 @@ class PVTBlock(Module):
         grads: Grads = {}
         for half, on_half in zip(reversed(self.HALVES), reversed(cache), strict=True):
             dz, own = chain_backward(self.children, half, dy, on_half)
-            dy, grads = dy + dz, grads | own
+            dy, grads = add(dy, dz), grads | own
         return dy, grads
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from pyhybrid.errors import ConstraintError, choose
-from pyhybrid.nn import BatchNorm2d, Conv2d, Linear, Module, Operator, Seed, Sequential, chain_backward, chain_forward, init, prefixed
+from pyhybrid.nn import BatchNorm2d, Conv2d, Linear, Module, Operator, Seed, Sequential, add, chain_backward, chain_forward, init, prefixed
 from pyhybrid.ops import aggregation, global_avg_pool, max_pool2d, positional_term, reflection_pad, relu, softmax, unfold
 from pyhybrid.ops._sizes import pair
 
@@ -79,10 +79,11 @@ class SAM(Module):
         dw, dx3 = aggregation.backward(dy, c_sum)
         relate = self._pairwise_backward if self.kind == "pairwise" else self._patchwise_backward
         dx1, dx2, grads = relate(dw, c_relation)
-        dx: Any = 0
+        dx = None
         for name, dz, c in (("conv1", dx1, c1), ("conv2", dx2, c2), ("conv3", dx3, c3)):
             part, own = self.children[name].backward(dz, c)
-            dx, grads = dx + part, grads | prefixed(name, own)
+            dx, grads = part if dx is None else add(dx, part), grads | prefixed(name, own)
+        assert dx is not None
         return dx, grads
 
     def _pairwise(self, x1: Array, x2: Array) -> tuple[Array, Any]:
@@ -166,11 +167,11 @@ class SANBottleneck(Module):
 
     def forward(self, x: Array) -> tuple[Array, Any]:
         z, caches = chain_forward(self.children, self.MAIN, x)
-        return x + z, caches
+        return add(x, z), caches
 
     def backward(self, dy: Array, cache: Any) -> tuple[Array, Grads]:
         dx, grads = chain_backward(self.children, self.MAIN, dy, cache)
-        return dy + dx, grads
+        return add(dy, dx), grads
 
 
 @dataclass(eq=False)

@@ -17,6 +17,7 @@ from pyhybrid.nn import (
     Operator,
     Seed,
     Sequential,
+    add,
     chain_backward,
     chain_forward,
     init,
@@ -91,21 +92,21 @@ class SwinBlock(Module):
         mixed, c_attn = parts["attn"].forward(rolled, self.buffers.get("attn_mask"))     # type: ignore[call-arg]
         back, c_back = roll.forward(mixed, offset=s)
         kept, c_path1 = parts["drop_path"].forward(back.reshape(x.shape))
-        h = x + kept
+        h = add(x, kept)
         z, on_mlp = chain_forward(parts, ("norm2", "mlp", "drop_path"), h)
-        return h + z, (c_norm1, c_roll, c_attn, c_back, c_path1, on_mlp)
+        return add(h, z), (c_norm1, c_roll, c_attn, c_back, c_path1, on_mlp)
 
     def backward(self, dy: Array, cache: Any) -> tuple[Array, Grads]:
         parts, (H, W) = self.children, self.size
         c_norm1, c_roll, c_attn, c_back, c_path1, on_mlp = cache
         dz, grads = chain_backward(parts, ("norm2", "mlp", "drop_path"), dy, on_mlp)
-        dh = dy + dz
+        dh = add(dy, dz)
         dkept, _ = parts["drop_path"].backward(dh, c_path1)
         dmixed = roll.backward(dkept.reshape(-1, H, W, self.dim), c_back).x
         drolled, of_attn = parts["attn"].backward(dmixed, c_attn)
         dnormed = roll.backward(drolled, c_roll).x
         dx, of_norm1 = parts["norm1"].backward(dnormed.reshape(dy.shape), c_norm1)
-        return dh + dx, grads | prefixed("attn", of_attn) | prefixed("norm1", of_norm1)
+        return add(dh, dx), grads | prefixed("attn", of_attn) | prefixed("norm1", of_norm1)
 
 
 @dataclass(eq=False)

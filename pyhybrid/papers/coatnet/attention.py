@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from pyhybrid.errors import ConstraintError, choose
-from pyhybrid.nn import Module, Seed, chain_backward, chain_forward, init, join_heads, prefixed, split_heads
+from pyhybrid.nn import Module, Seed, add, chain_backward, chain_forward, init, join_heads, prefixed, split_heads
 from pyhybrid.ops import relative_attention, relative_bias
 from pyhybrid.ops._sizes import pair
 from pyhybrid.papers.coatnet.parts import Dense
@@ -113,7 +113,7 @@ class RelativeAttention(Module):
             shares.append(share)
             grads |= prefixed(name, own)
         from_q, from_k, from_v = shares
-        return from_q + from_k + from_v, grads
+        return add(add(from_q, from_k), from_v), grads
 
 
 @dataclass(eq=False)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from pyhybrid.errors import ConstraintError, choose
-from pyhybrid.nn import BatchNorm2d, Conv2d, DropPath, Module, Seed, chain_backward, chain_forward, init
+from pyhybrid.nn import BatchNorm2d, Conv2d, DropPath, Module, Seed, add, chain_backward, chain_forward, init
 from pyhybrid.papers.coatnet.names import CW_UNEXPANDED, Profile, profile
 from pyhybrid.papers.coatnet.parts import SamePad, SqueezeExcite, activation, pool
 
@@ -76,13 +76,13 @@ class MBConv(Module):
     def forward(self, x: Array) -> tuple[Array, Any]:
         main, on_main = chain_forward(self.children, self.main, x)
         shortcut, on_shortcut = chain_forward(self.children, self.shortcut, x)
-        return shortcut + main, (on_main, on_shortcut)
+        return add(shortcut, main), (on_main, on_shortcut)
 
     def backward(self, dy: Array, cache: Any) -> tuple[Array, Grads]:
         on_main, on_shortcut = cache
         dx_main, grads = chain_backward(self.children, self.main, dy, on_main)
         dx_shortcut, own = chain_backward(self.children, self.shortcut, dy, on_shortcut)
-        return dx_shortcut + dx_main, grads | own
+        return add(dx_shortcut, dx_main), grads | own
 
     def _main(self, named: Profile, common: dict[str, Any]) -> list[Step]:
         """The layers of the main path in order; the activation is one layer, used several times."""

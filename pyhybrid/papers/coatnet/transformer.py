@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from pyhybrid.errors import ConstraintError, choose
-from pyhybrid.nn import DropPath, LayerNorm, Module, Seed, chain_backward, chain_forward, init, to_map, to_tokens
+from pyhybrid.nn import DropPath, LayerNorm, Module, Seed, add, chain_backward, chain_forward, init, to_map, to_tokens
 from pyhybrid.ops._sizes import pair
 from pyhybrid.papers.coatnet.attention import ATTENTION
 from pyhybrid.papers.coatnet.names import profile
@@ -103,21 +103,21 @@ class TransformerBlock(Module):
                                   f"tables fix the image size, so build for the new one and resize them (resize_bias_tables)")
         attended, c_attend = chain_forward(parts, self.attend, to_tokens(normed))
         widened, c_widen = chain_forward(parts, self.widen, to_tokens(skipped))
-        z = widened + attended
+        z = add(widened, attended)
         fed, c_feed = chain_forward(parts, self.feed, z)
-        return to_map(z + fed, self.size), (c_shared, c_normed, c_skipped, c_attend, c_widen, c_feed)
+        return to_map(add(z, fed), self.size), (c_shared, c_normed, c_skipped, c_attend, c_widen, c_feed)
 
     def backward(self, dy: Array, cache: Any) -> tuple[Array, Grads]:
         parts = self.children
         c_shared, c_normed, c_skipped, c_attend, c_widen, c_feed = cache
         dfed = to_tokens(dy)
         through, of_feed = chain_backward(parts, self.feed, dfed, c_feed)
-        dz = dfed + through
+        dz = add(dfed, through)
         dskipped, of_widen = chain_backward(parts, self.widen, dz, c_widen)
         dnormed, of_attend = chain_backward(parts, self.attend, dz, c_attend)
         dx_skip, _ = chain_backward(parts, self.skipped, to_map(dskipped, self.size), c_skipped)
         dx_norm, of_norm = chain_backward(parts, self.normed, to_map(dnormed, self.size), c_normed)
-        dx, _ = chain_backward(parts, self.shared, dx_skip + dx_norm, c_shared)
+        dx, _ = chain_backward(parts, self.shared, add(dx_skip, dx_norm), c_shared)
         return dx, of_feed | of_widen | of_attend | of_norm
 
 

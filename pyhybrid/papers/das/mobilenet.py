@@ -18,6 +18,7 @@ from pyhybrid.nn import (
     ReLU6,
     Seed,
     Sequential,
+    add,
     chain_backward,
     chain_forward,
     init,
@@ -67,11 +68,11 @@ class InvertedResidual(Module):
 
     def forward(self, x: Array) -> tuple[Array, Any]:
         y, cache = self.children["conv"].forward(x)
-        return (x + y if self.adds else y), cache
+        return (add(x, y) if self.adds else y), cache
 
     def backward(self, dy: Array, cache: Any) -> tuple[Array, Grads]:
         dx, grads = self.children["conv"].backward(dy, cache)
-        return (dx + dy if self.adds else dx), prefixed("conv", grads)
+        return (add(dx, dy) if self.adds else dx), prefixed("conv", grads)
 
 
 @dataclass(eq=False)

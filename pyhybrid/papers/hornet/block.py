@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from pyhybrid.errors import ConstraintError
-from pyhybrid.nn import DropPath, LayerNorm, Linear, Module, Operator, Seed, chain_backward, chain_forward, init
+from pyhybrid.nn import DropPath, LayerNorm, Linear, Module, Operator, Seed, add, chain_backward, chain_forward, init, to_map, to_tokens
 from pyhybrid.ops import gelu, layer_scale
 from pyhybrid.papers.hornet.gnconv import GnConv
 
@@ -66,22 +66,22 @@ class Block(Module):
         mixed, on_mix = chain_forward(self.children, self.MIX, x)                               # (N, C, H, W)
         branch1, on_gamma1 = self._scaled("gamma1", mixed, 1)
         kept1, on_drop1 = self.drop.forward(branch1, scale1)
-        x1 = x + kept1
+        x1 = add(x, kept1)
         fed, on_feed = chain_forward(self.children, self.FEED, _channels_last(x1))              # (N, H, W, C)
         branch2, on_gamma2 = self._scaled("gamma2", fed, 3)
         kept2, on_drop2 = self.drop.forward(branch2, scale2)
-        return x1 + _channels_first(kept2), (on_mix, on_gamma1, on_drop1, on_feed, on_gamma2, on_drop2)
+        return add(x1, _channels_first(kept2)), (on_mix, on_gamma1, on_drop1, on_feed, on_gamma2, on_drop2)
 
     def backward(self, dy: Array, cache: Any) -> tuple[Array, Grads]:
         on_mix, on_gamma1, on_drop1, on_feed, on_gamma2, on_drop2 = cache
         dbranch2, _ = self.drop.backward(_channels_last(dy), on_drop2)
         dfed, of_gamma2 = self._scaled_backward("gamma2", dbranch2, on_gamma2)
         dpixels, of_feed = chain_backward(self.children, self.FEED, dfed, on_feed)
-        dx1 = dy + _channels_first(dpixels)
+        dx1 = add(dy, _channels_first(dpixels))
         dbranch1, _ = self.drop.backward(dx1, on_drop1)
         dmixed, of_gamma1 = self._scaled_backward("gamma1", dbranch1, on_gamma1)
         dx, of_mix = chain_backward(self.children, self.MIX, dmixed, on_mix)
-        return dx1 + dx, of_gamma1 | of_gamma2 | of_mix | of_feed
+        return add(dx1, dx), of_gamma1 | of_gamma2 | of_mix | of_feed
 
     def _scaled(self, name: str, x: Array, axis: int) -> tuple[Array, layer_scale.Cache | None]:
         """x times the factor of its channel, which lies along `axis`; x itself without layer scale."""
@@ -107,9 +107,11 @@ class Block(Module):
 
 def _channels_last(x: Array) -> Array:
     """Maps (N, C, H, W) as pixels (N, H, W, C). `_channels_first` undoes it; each is the other's adjoint."""
-    return np.ascontiguousarray(x.transpose(0, 2, 3, 1))
+    N, C, H, W = x.shape
+    return to_tokens(x).reshape(N, H, W, C)
 
 
 def _channels_first(pixels: Array) -> Array:
     """(N, H, W, C) as maps (N, C, H, W)."""
-    return np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))
+    N, H, W, C = pixels.shape
+    return to_map(pixels.reshape(N, H * W, C), (H, W))

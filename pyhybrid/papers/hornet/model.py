@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from pyhybrid.errors import ConstraintError
-from pyhybrid.nn import Conv2d, LayerNorm, Linear, Module, Operator, Seed, Sequential, chain_backward, chain_forward, init, prefixed
+from pyhybrid.nn import Conv2d, LayerNorm, Linear, Module, Operator, Seed, Sequential, add, chain_backward, chain_forward, init, prefixed
 from pyhybrid.ops import global_avg_pool
 from pyhybrid.papers.hornet.block import Block
 
@@ -106,7 +106,7 @@ class _Stages(Module):
         dx: Any = None
         for i in reversed(range(STAGES)):
             own = dmaps[i]
-            dx = own if dx is None else dx if own is None else dx + own
+            dx = own if dx is None else dx if own is None else add(dx, own)
             on_shrink, on_blocks = caches[i]
             dx, of_blocks = self.children[f"stages.{i}"].backward(dx, on_blocks)
             dx, of_shrink = self.children[f"downsample_layers.{i}"].backward(dx, on_shrink)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from pyhybrid.nn import Module, Seed, init, join_heads, prefixed, split_heads, to_map, to_tokens
+from pyhybrid.nn import Module, Seed, add, init, join_heads, prefixed, split_heads, to_map, to_tokens
 from pyhybrid.ops import attention, conv2d
 from pyhybrid.papers.smt.parts import check_sizes, check_tokens, convolution, heads_of, linear_map
 
@@ -54,7 +54,7 @@ class MultiHeadAttention(Module):
         r, c_local = join_heads(gathered), None
         if self.local_conv:
             near, c_local = parts["local_conv"].forward(to_map(v, size))
-            r = r + to_tokens(near)
+            r = add(r, to_tokens(near))
         y, c_proj = parts["proj"].forward(r)
         return y, (c_q, c_kv, c_heads, c_local, c_proj, size)
 
@@ -65,11 +65,11 @@ class MultiHeadAttention(Module):
         dv, grads = join_heads(heads.v), prefixed("proj", of_proj)
         if self.local_conv:
             from_near, own = parts["local_conv"].backward(to_map(dr, size), c_local)
-            dv, grads = dv + to_tokens(from_near), grads | prefixed("local_conv", own)
+            dv, grads = add(dv, to_tokens(from_near)), grads | prefixed("local_conv", own)
         dkv = np.concatenate([join_heads(heads.k), dv], axis=2)
         from_kv, of_kv = parts["kv"].backward(dkv, c_kv)
         from_q, of_q = parts["q"].backward(join_heads(heads.q), c_q)
-        return from_q + from_kv, grads | prefixed("kv", of_kv) | prefixed("q", of_q)
+        return add(from_q, from_kv), grads | prefixed("kv", of_kv) | prefixed("q", of_q)
 
     def intermediates(self, cache: Any) -> dict[str, Array]:
         """By name: q, kv (tokens), local_conv (a map), and weights (B, heads, T, T); read off the cache or made again from it."""

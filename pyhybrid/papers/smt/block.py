@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from pyhybrid.errors import choose
-from pyhybrid.nn import DropPath, LayerNorm, Module, Seed, init, prefixed, to_map, to_tokens
+from pyhybrid.nn import DropPath, LayerNorm, Module, Seed, add, init, prefixed, to_map, to_tokens
 from pyhybrid.ops import gelu, layer_scale
 from pyhybrid.papers.smt.attention import MultiHeadAttention
 from pyhybrid.papers.smt.modulation import ScaleAwareModulation
@@ -124,7 +124,7 @@ class SMTBlock(Module):
             f, c_mixer = self.children[mixer].forward(normed, size)        # type: ignore[call-arg]
             scaled, c_gamma = layer_scale.forward(f, self.params[gamma]) if self.use_layerscale else (f, None)
             kept, c_path = self.path.forward(scaled, scale)
-            x = x + kept
+            x = add(x, kept)
             caches.append((c_norm, c_mixer, c_gamma, c_path))
         return x, caches
 
@@ -136,5 +136,5 @@ class SMTBlock(Module):
                 df, grads[gamma] = layer_scale.backward(df, c_gamma)
             dnormed, of_mixer = self.children[mixer].backward(df, c_mixer)
             dx, of_norm = self.children[norm].backward(dnormed, c_norm)
-            dy, grads = dy + dx, grads | prefixed(mixer, of_mixer) | prefixed(norm, of_norm)
+            dy, grads = add(dy, dx), grads | prefixed(mixer, of_mixer) | prefixed(norm, of_norm)
         return dy, grads

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from pyhybrid.errors import choose
-from pyhybrid.nn import Module, Seed, chain_backward, chain_forward, init, prefixed, to_map, to_tokens
+from pyhybrid.nn import Module, Seed, add, chain_backward, chain_forward, init, prefixed, to_map, to_tokens
 from pyhybrid.ops import batch_norm, gelu, mixed_conv, modulation, scale_aware_aggregation
 from pyhybrid.papers.smt.equations import ComposedAggregation
 from pyhybrid.papers.smt.parts import check_sizes, check_tokens, heads_of, linear_map
@@ -171,7 +171,7 @@ class ScaleAwareModulation(Module):
         ds, of_mhmc = parts["mhmc"].backward(dmixed, c_mhmc)
         from_s, of_s = parts["s"].backward(to_tokens(ds), c_s)
         from_v, of_v = parts["v"].backward(dv, c_v)
-        return from_v + from_s, grads | of_saa | of_mhmc | prefixed("s", of_s) | prefixed("v", of_v)
+        return add(from_v, from_s), grads | of_saa | of_mhmc | prefixed("s", of_s) | prefixed("v", of_v)
 
     def intermediates(self, cache: Any) -> dict[str, Array]:
         """By name: v, s, z (tokens); local_conv_1 … (a map per head), what the aggregation names, and modulator (maps).

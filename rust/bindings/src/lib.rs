@@ -5,6 +5,7 @@ use pyo3::exceptions::PyImportError;
 use pyo3::prelude::*;
 
 mod acmix;
+mod add;
 mod aggregation;
 mod arrays;
 mod attention;
@@ -93,6 +94,8 @@ mod _core {
     use super::_panic_for_test;
     #[pymodule_export]
     use super::acmix::{acmix_backward, acmix_forward};
+    #[pymodule_export]
+    use super::add::{add_backward, add_forward};
     #[pymodule_export]
     use super::aggregation::{aggregation_backward, aggregation_forward};
     #[pymodule_export]

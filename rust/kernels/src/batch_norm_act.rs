@@ -9,6 +9,7 @@
 //! channel stays in the cache.
 
 use crate::batch_norm::{self, Dims, Gradients, Saved};
+use crate::elementwise::{HalfSquare, InPlace, WithSlope};
 use crate::error::Error;
 use crate::exec::Exec;
 use crate::real::Real;
@@ -77,6 +78,28 @@ pub fn backward<T: Real>(
     exec: &Exec,
 ) -> Result<(), Error> {
     with!(activation, f => batch_norm::backward_with(Some((f, bias)), saved, gradients, d, exec)) // (B1) (B2)
+}
+
+impl Activation {
+    /// act(z) in the place of z; in `kept` what [`Activation::pull`] needs of z, which has cost next to nothing.
+    pub fn value_and_slope<T: Real>(self, z: &mut [T], kept: &mut [T], exec: &Exec) {
+        match self {
+            Activation::Gelu => exec.run(WithSlope { f: gelu::Exact, y: z, slope: kept }),
+            Activation::Silu => exec.run(WithSlope { f: silu::Silu, y: z, slope: kept }),
+            Activation::Relu => {
+                kept.copy_from_slice(z); // 0 times an infinite dy is not what its gradient is
+                exec.run(InPlace { f: relu::Relu, dy: None, y: z });
+            }
+        }
+    }
+
+    /// dy·act'(z) in the place of what was kept of z.                                                                         (B1)
+    pub fn pull<T: Real>(self, dy: &[T], kept: &mut [T], exec: &Exec) {
+        match self {
+            Activation::Gelu | Activation::Silu => exec.run(InPlace { f: HalfSquare, dy: Some(dy), y: kept }),
+            Activation::Relu => exec.run(InPlace { f: relu::Relu, dy: Some(dy), y: kept }),
+        }
+    }
 }
 
 #[cfg(test)]

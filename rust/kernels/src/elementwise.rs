@@ -17,6 +17,11 @@ pub trait Function: Copy + Sync {
     fn gradient<A: Vector>(self, dy: A, x: A) -> A;
 }
 
+/// A function whose slope comes with its value, so that both cost little more than one; its gradient is dy times the slope.
+pub trait Smooth: Function {
+    fn value_and_slope<A: Vector>(self, x: A) -> (A, A);
+}
+
 /// Elements of one task.
 const PART: usize = 1 << 14;
 
@@ -102,6 +107,43 @@ impl<T: Real, F: Function> InPlace<'_, T, F> {
     }
 }
 
+/// y = f(y) in place, and f' of what y was.
+pub struct WithSlope<'a, T, F> {
+    pub f: F,
+    pub y: &'a mut [T],
+    pub slope: &'a mut [T],
+}
+
+impl<T: Real, F: Smooth> Task for WithSlope<'_, T, F> {
+    type Out = ();
+    #[inline(always)]
+    fn run<I: Isa>(self) {
+        let lanes = V::<T, I>::LANES;
+        for (y, slope) in self.y.chunks_mut(lanes).zip(self.slope.chunks_mut(lanes)) {
+            let n = y.len();
+            let (value, by) = self.f.value_and_slope(V::<T, I>::load_partial(y, n));
+            value.store_partial(y, n);
+            by.store_partial(slope, n);
+        }
+    }
+}
+
+/// x²/2, whose slope is x: its gradient is dy times a slope that was kept.
+#[derive(Clone, Copy)]
+pub struct HalfSquare;
+
+impl Function for HalfSquare {
+    #[inline(always)]
+    fn value<A: Vector>(self, x: A) -> A {
+        A::splat(A::Elem::from_f64(0.5)) * x * x
+    }
+
+    #[inline(always)]
+    fn gradient<A: Vector>(self, dy: A, x: A) -> A {
+        dy * x
+    }
+}
+
 /// Checks an operator on all levels, against plain functions in f64: the value and the derivative.
 #[cfg(test)]
 pub fn check(f: impl Function, value: impl Fn(f64) -> f64, derivative: impl Fn(f64) -> f64) {
@@ -125,5 +167,13 @@ fn check_in<T: Real>(f: impl Function, value: &dyn Fn(f64) -> f64, derivative: &
             assert!(difference(&y, &expected) < tolerance, "{n} {:?}", exec.level());
             assert!(difference(&dx, &slopes) < tolerance, "{n} {:?}", exec.level());
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn half_square() {
+        super::check(super::HalfSquare, |x| x * x / 2.0, |x| x);
     }
 }

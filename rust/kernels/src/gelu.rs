@@ -9,7 +9,7 @@
 //!
 //! |x| is held below a bound from which on Φ is 0 or 1: the limits −0 and 0 at −∞, ∞ and 1 at ∞. NaN stays NaN.
 
-use crate::elementwise::{self, Function};
+use crate::elementwise::{self, Function, Smooth};
 use crate::error::{Error, require};
 use crate::exec::Exec;
 use crate::lanes::{self, Vector};
@@ -56,6 +56,13 @@ impl Function for Exact {
     #[inline(always)]
     fn gradient<A: Vector>(self, dy: A, x: A) -> A {
         dy * exact(x).1 // (B3)
+    }
+}
+
+impl Smooth for Exact {
+    #[inline(always)]
+    fn value_and_slope<A: Vector>(self, x: A) -> (A, A) {
+        exact(x)
     }
 }
 

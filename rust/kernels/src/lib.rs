@@ -12,6 +12,7 @@ pub mod real;
 mod testing;
 
 pub mod acmix;
+pub mod add;
 pub mod aggregation;
 pub mod attention;
 pub mod avg_pool2d;

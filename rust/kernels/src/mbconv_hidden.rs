@@ -179,13 +179,14 @@ pub fn backward<T: Real>(
     let tasks = shares.zip(dweight.chunks_mut(each * d.conv.taps())).zip(before.zip(after));
     let space = || {
         let kept = [zeros(each)?, zeros(each)?];
-        Ok(([zeros(len)?, zeros(len)?, zeros(len)?], [zeros(out_len)?, zeros(out_len)?, zeros(out_len)?], kept))
+        let inner = [zeros(len)?, zeros(len)?, zeros(len)?, zeros(len)?];
+        Ok((inner, [zeros(out_len)?, zeros(out_len)?, zeros(out_len)?], kept))
     };
     exec.try_for_each_with(2 * d.cost(), tasks, space, |(inner, outer, kept), ((mut share, dweight), (to, to_h))| {
         let (own, alone) = (share.rows(), &Exec::new(1, exec.level(), &|| false));
         let (p, d) = (parameters.of(own.clone(), d), &d.part(own.len())?);
         let ([before, after], act, (len, out_len)) = (p.norms, p.activation, d.lens(own.len()));
-        let ([own_x, a, da], [dy_own, h, dh]) = (first(inner, len), first(outer, out_len));
+        let ([own_x, a, da, slope], [dy_own, h, dh]) = (first(inner, len), first(outer, out_len));
         let [[mean, var], [mean_h, var_h]] = statistics.map(|norm| norm.map(|vector| &vector[own.clone()]));
         gather(dy, &own, all, dy_own);
         gather(x, &own, all, own_x);
@@ -193,13 +194,15 @@ pub fn backward<T: Real>(
         kept_mean.copy_from_slice(mean);
         kept_var.copy_from_slice(var);
         let fixed = d.before.fixed();
-        batch_norm_act::forward(own_x, before[0], before[1], a, kept_mean, kept_var, act, &fixed, alone)?; // (F1) again
+        batch_norm::forward(own_x, before[0], before[1], a, kept_mean, kept_var, &fixed, alone)?;
+        act.value_and_slope(a, slope, alone); // (F1) again
         conv2d::forward(a, p.weight, None, h, &d.conv, alone)?; // (F2) again
         let saved = Saved { dy: dy_own, x: h, weight: after[0], mean: mean_h, var: var_h };
         batch_norm_act::backward(saved, after[1], norm_gradients(dh, to_h), act, &d.after, alone)?; // (B1)
         conv2d::backward(dh, a, p.weight, da, dweight, None, &d.conv, alone)?; // (B2)
-        let saved = Saved { dy: da, x: own_x, weight: before[0], mean, var };
-        batch_norm_act::backward(saved, before[1], norm_gradients(a, to), act, &d.before, alone)?; // (B3)
+        act.pull(da, slope, alone);
+        let saved = Saved { dy: slope, x: own_x, weight: before[0], mean, var };
+        batch_norm::backward(saved, norm_gradients(a, to), &d.before, alone)?; // (B3)
         scatter(a, all.0, &mut share);
         Ok(())
     })?;

@@ -6,7 +6,7 @@
 //!
 //! x is held above −1000, where s is 0: the limits −0 and 0 at −∞, ∞ and 1 at ∞. NaN stays NaN.
 
-use crate::elementwise::{self, Function};
+use crate::elementwise::{self, Function, Smooth};
 use crate::error::Error;
 use crate::exec::Exec;
 use crate::lanes::{self, Vector};
@@ -20,14 +20,21 @@ pub struct Silu;
 impl Function for Silu {
     #[inline(always)]
     fn value<A: Vector>(self, x: A) -> A {
-        let (s, _) = lanes::logistic(x); // (F1)
-        A::at_least(A::splat(A::Elem::from_f64(-FAR)), x) * s // (F2)
+        self.value_and_slope(x).0
     }
 
     #[inline(always)]
     fn gradient<A: Vector>(self, dy: A, x: A) -> A {
-        let (s, slope) = lanes::logistic(x);
-        dy * lanes::within(x, FAR).mul_add(slope, s) // (B1)
+        dy * self.value_and_slope(x).1 // (B1)
+    }
+}
+
+impl Smooth for Silu {
+    #[inline(always)]
+    fn value_and_slope<A: Vector>(self, x: A) -> (A, A) {
+        let (s, slope) = lanes::logistic(x); // (F1)
+        let y = A::at_least(A::splat(A::Elem::from_f64(-FAR)), x) * s; // (F2)
+        (y, lanes::within(x, FAR).mul_add(slope, s)) // (B1)
     }
 }
 
