@@ -6,7 +6,7 @@ from nn.judge import randomise
 
 from pyhybrid.check import assert_close
 from pyhybrid.nn import to_map, to_tokens
-from pyhybrid.ops import batch_norm, conv2d, gelu, pointwise_conv
+from pyhybrid.ops import batch_norm, conv2d, gelu, linear, pointwise_conv
 from pyhybrid.papers.smt import DWMLP, Aggregation, MixedConv, MultiHeadAttention, ScaleAwareModulation, SMTBlock
 
 pytestmark = pytest.mark.usefixtures("backend")
@@ -167,9 +167,9 @@ def test_p14_the_skip_is_a_centre_tap(rng):
     layer, x = randomise(DWMLP(4, 6), rng), rng.standard_normal((2, 15, 4))
     p, centre = layer.named_params(), np.zeros((6, 1, 3, 3))
     centre[:, :, 1, 1] = 1
-    h = to_map(layer.children["fc1"].forward(x)[0], (3, 5))
+    h = to_map(linear.forward(x, p["fc1.weight"], p["fc1.bias"])[0], (3, 5))
     t = conv2d.forward(h, p["dwconv.dwconv.weight"] + centre, p["dwconv.dwconv.bias"], padding=1, groups=6)[0]
-    folded = layer.children["fc2"].forward(gelu.forward(to_tokens(t))[0])[0]
+    folded = linear.forward(gelu.forward(to_tokens(t))[0], p["fc2.weight"], p["fc2.bias"])[0]
     assert_close(layer.forward(x, (3, 5))[0], folded, "folded")
 
 

@@ -12,7 +12,7 @@ from pyhybrid.nn import DropPath, LayerNorm, Module, Seed, add, init, prefixed, 
 from pyhybrid.ops import gelu, layer_scale
 from pyhybrid.papers.smt.attention import MultiHeadAttention
 from pyhybrid.papers.smt.modulation import ScaleAwareModulation
-from pyhybrid.papers.smt.parts import check_scales, check_sizes, check_tokens, convolution, linear_map
+from pyhybrid.papers.smt.parts import check_scales, check_sizes, check_tokens, convolution, linear_map, pixel_map
 
 __all__ = ["DWMLP", "KINDS", "SMTBlock"]
 
@@ -26,7 +26,8 @@ KINDS = ("sam", "msa")
 class DWMLP(Module):
     """x (B, H·W, in_features), tokens of a map of `size` -> same shape: fc2(GELU(h + DW3x3(h))), h = fc1(x).
 
-    The skip around the depthwise convolution lies inside the activation. dwconv=False is the plain perceptron.
+    The skip around the depthwise convolution lies inside the activation. dwconv=False is the plain perceptron. With the convolution all
+    runs on maps, where the linear maps are 1x1 convolutions: so x and y change their order, not the hidden maps, which are larger.
     """
 
     in_features: int
@@ -42,32 +43,33 @@ class DWMLP(Module):
         check_sizes("DWMLP", in_features=self.in_features, hidden_features=self.hidden_features)
         common: dict[str, Any] = {"dtype": init.float_type("DWMLP", self.dtype), "seed": init.generator(self.seed)}
         C, hidden = self.in_features, self.hidden_features
-        self.children["fc1"] = linear_map(C, hidden, **common)
+        linear = pixel_map if self.dwconv else linear_map
+        self.children["fc1"] = linear(C, hidden, **common)
         if self.dwconv:
             self.children[self.CONV] = convolution(hidden, hidden, 3, padding=1, groups=hidden, **common)
-        self.children["fc2"] = linear_map(hidden, C, **common)
+        self.children["fc2"] = linear(hidden, C, **common)
 
     def forward(self, x: Array, size: Pair) -> tuple[Array, Any]:           # type: ignore[override]
         parts, size = self.children, check_tokens("DWMLP", x, size, self.in_features)
-        h, c_fc1 = parts["fc1"].forward(x)
+        h, c_fc1 = parts["fc1"].forward(to_map(x, size) if self.dwconv else x)
         t, c_conv = h, None
         if self.dwconv:
-            near, c_conv = parts[self.CONV].forward(to_map(h, size))
-            t = h + to_tokens(near)
+            near, c_conv = parts[self.CONV].forward(h)
+            t = add(h, near)
         a, c_act = gelu.forward(t)
         y, c_fc2 = parts["fc2"].forward(a)
-        return y, (c_fc1, c_conv, c_act, c_fc2, size)
+        return to_tokens(y) if self.dwconv else y, (c_fc1, c_conv, c_act, c_fc2, size)
 
     def backward(self, dy: Array, cache: Any) -> tuple[Array, Grads]:
         parts, (c_fc1, c_conv, c_act, c_fc2, size) = self.children, cache
-        da, of_fc2 = parts["fc2"].backward(dy, c_fc2)
+        da, of_fc2 = parts["fc2"].backward(to_map(dy, size) if self.dwconv else dy, c_fc2)
         dt = gelu.backward(da, c_act).x
         dh, grads = dt, prefixed("fc2", of_fc2)
         if self.dwconv:
-            from_near, own = parts[self.CONV].backward(to_map(dt, size), c_conv)
-            dh, grads = dt + to_tokens(from_near), grads | prefixed(self.CONV, own)
+            from_near, own = parts[self.CONV].backward(dt, c_conv)
+            dh, grads = add(dt, from_near), grads | prefixed(self.CONV, own)
         dx, of_fc1 = parts["fc1"].backward(dh, c_fc1)
-        return dx, grads | prefixed("fc1", of_fc1)
+        return to_tokens(dx) if self.dwconv else dx, grads | prefixed("fc1", of_fc1)
 
 
 @dataclass(eq=False)

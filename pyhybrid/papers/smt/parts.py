@@ -9,9 +9,10 @@ import numpy as np
 
 from pyhybrid.errors import ConstraintError
 from pyhybrid.nn import Conv2d, Linear, Seed, init
+from pyhybrid.ops import pointwise_conv
 from pyhybrid.ops._sizes import integer, pair
 
-__all__ = ["check_scales", "check_sizes", "check_tokens", "convolution", "heads_of", "linear_map"]
+__all__ = ["check_scales", "check_sizes", "check_tokens", "convolution", "heads_of", "linear_map", "pixel_map"]
 
 Array = np.ndarray
 Pair = tuple[int, int]
@@ -51,6 +52,24 @@ def linear_map(inputs: int, outputs: int, bias: bool = True, *, dtype: Any, seed
     layer.params["weight"] = init.truncated_normal(0.02, (outputs, inputs), np.dtype(dtype), rng)
     if bias:
         layer.params["bias"] = init.constant(0, (outputs,), np.dtype(dtype), rng)
+    return layer
+
+
+class PixelMap(Linear):
+    """The linear map of a token at every pixel: x (N, C, H, W) -> (N, O, H, W), a 1x1 convolution with the parameters of `Linear`."""
+
+    def forward(self, x: Array) -> tuple[Array, Any]:
+        return pointwise_conv.forward(x, self.params["weight"][:, :, None, None], self.params.get("bias"))
+
+    def backward(self, dy: Array, cache: Any) -> tuple[Array, dict[str, Array]]:
+        grads = pointwise_conv.backward(dy, cache)
+        return grads.x, {name: getattr(grads, name).reshape(given.shape) for name, given in self.params.items()}
+
+
+def pixel_map(inputs: int, outputs: int, *, dtype: Any, seed: Seed) -> PixelMap:
+    """`linear_map` for maps."""
+    layer = PixelMap(inputs, outputs, dtype=dtype, seed=None)
+    layer.params |= linear_map(inputs, outputs, dtype=dtype, seed=seed).params
     return layer
 
 
