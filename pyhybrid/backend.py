@@ -195,5 +195,9 @@ def cotangent_shape(module: Any, cache: Any) -> tuple[int, ...]:
     """Shape of the output that `cache` belongs to: from the operator's `dy_shape`, or its `output_shape` on the cached arguments."""
     if hasattr(module, "dy_shape"):
         return module.dy_shape(cache)
-    names = inspect.signature(module.output_shape).parameters
-    return module.output_shape(**{name: getattr(cache, name) for name in names})
+    return module.output_shape(**{name: getattr(cache, name) for name in _parameters(module.output_shape)})
+
+
+@functools.cache
+def _parameters(function: Callable[..., Any]) -> tuple[str, ...]:
+    return tuple(inspect.signature(function).parameters)
