@@ -129,9 +129,9 @@ class Subject:
         with on(backward or forward):
             return Run(y, cache, dy, self.pull(dy, cache))
 
-    def run_stochastic(self) -> Run:
+    def run_stochastic(self, turn: int = 0) -> Run:
         """A run of the NumPy bodies in stochastic arithmetic; the base run if the operator does not take such arrays."""
-        random = self.case.random(10)
+        random = self.case.random(10, turn)
         case = self.case.copy().map(lambda a: stochastic(a, random, _EPS))
         try:
             with on("numpy"):
@@ -163,17 +163,16 @@ class Subject:
     def noise(self) -> dict[str, float]:
         """For each output, how much it moves per unit of relative change of the inputs; times eps, by rounding them.
 
-        For gradients, whose terms may cancel exactly, also per unit of change of every intermediate result.
+        For gradients, whose terms may cancel exactly, also per unit of change of every intermediate result. Often one of these decides,
+        a mean that all terms share, say; a single draw of it may be next to nothing, but hardly all of several.
         """
         moved = self.run(eps=_EPS).outputs
         again = self.run(self.case.map(lambda a: rounded(a, self.case.random(8), _EPS))).outputs
-        inside = {name: value for name, value in self.run_stochastic().outputs.items() if name.startswith("d")}
+        inside = [{name: value for name, value in self.run_stochastic(turn).outputs.items() if name.startswith("d")} for turn in range(3)]
         table = {}
         with np.errstate(all="ignore"):
             for name, centre in self.base.outputs.items():
-                others = [
-                    other[name] for other in (moved, again, inside) if name in other and other[name].shape == centre.shape
-                ]
+                others = [run[name] for run in (moved, again, *inside) if name in run and run[name].shape == centre.shape]
                 changes = [np.abs(other - centre) for other in others]
                 finite = [float(c[np.isfinite(c)].max(initial=0.0)) for c in changes]
                 table[name] = max(finite, default=0.0) / _EPS

@@ -8,6 +8,7 @@ import pytest
 
 from pyhybrid import backend, check
 from pyhybrid.check import Case, cases
+from pyhybrid.check.subject import Subject
 from pyhybrid.ops import conv2d, shift, softmax
 
 RANDOM = np.random.default_rng(11)
@@ -380,6 +381,12 @@ def test_parity_accepts_a_kernel_that_adds_in_another_order(made_up_core):
 def test_parity_accepts_zero_for_what_float32_cannot_hold(made_up_core):
     arrays = {name: 1e-30 * CASE.arrays[name] for name in ("x", "weight")}  # y of size 1e-60
     assert not broken(disguised(conv2d), Case(arrays, {"padding": 1}, batched=("x",)), only=["parity"])
+
+
+def test_the_noise_of_a_gradient_is_the_largest_of_several_draws():
+    subject = Subject(like(softmax), Case({"x": np.zeros((1, 4))}))  # equal weights: what moves the gradient is rounding inside
+    draws = [float(np.abs(subject.run_stochastic(turn).outputs["dx"] - subject.base.outputs["dx"]).max()) for turn in range(3)]
+    assert len(set(draws)) == 3 and subject.noise["dx"] * 2.0**-30 >= max(draws) > 0
 
 
 def test_parity_looks_at_saved_values_and_at_the_settings(made_up_core):
