@@ -163,12 +163,12 @@ class Subject:
     def noise(self) -> dict[str, float]:
         """For each output, how much it moves per unit of relative change of the inputs; times eps, by rounding them.
 
-        For gradients, whose terms may cancel exactly, also per unit of change of every intermediate result. Often one of these decides,
+        For gradients and saved values, whose terms may cancel, also per unit of change of every intermediate result. Often one decides,
         a mean that all terms share, say; a single draw of it may be next to nothing, but hardly all of several.
         """
         moved = self.run(eps=_EPS).outputs
         again = self.run(self.case.map(lambda a: rounded(a, self.case.random(8), _EPS))).outputs
-        inside = [{name: value for name, value in self.run_stochastic(turn).outputs.items() if name.startswith("d")} for turn in range(3)]
+        inside = [{name: value for name, value in self.run_stochastic(turn).outputs.items() if name != "y"} for turn in range(3)]
         table = {}
         with np.errstate(all="ignore"):
             for name, centre in self.base.outputs.items():
