@@ -1,7 +1,8 @@
 """The benchmark's measure and its command: medians, fastest runs, and the ratios made of them."""
 
 import json
-import time
+from itertools import cycle
+from types import SimpleNamespace
 
 import pytest
 
@@ -16,19 +17,22 @@ def test_median_and_least():
     assert Seconds.of([3.0, 1.0, 2.0, 9.0]) == (2.5, 1.0)
 
 
-def test_contenders_take_turns_and_each_is_timed_by_itself():
-    runs = []
+def test_contenders_take_turns_and_each_is_timed_by_itself(monkeypatch):
+    """On a clock of its own."""
+    now, runs = [0.0], []
 
-    def contender(name, seconds):
-        def run():
-            runs.append(name)
-            time.sleep(seconds)
+    def passes(seconds):
+        now[0] += seconds
 
-        return run
+    monkeypatch.setattr(measure, "time", SimpleNamespace(perf_counter=lambda: now[0], sleep=passes))
 
-    found = measure.interleaved({"slow": contender("slow", 0.03), "fast": contender("fast", 0.01)}, seconds=0.05, least=2)
-    assert runs[:4] == ["slow", "fast", "slow", "fast"]
-    assert found["slow"].median >= found["slow"].least >= 0.03 > found["fast"].least >= 0.01
+    def contender(name, *durations):
+        turns = cycle(durations)
+        return lambda: (runs.append(name), passes(next(turns)))
+
+    found = measure.interleaved({"slow": contender("slow", 4.0, 2.0, 8.0), "fast": contender("fast", 1.0)}, seconds=9.0, least=2)
+    assert runs[:4] == ["slow", "fast", "slow", "fast"] and runs.count("slow") == 3 and runs.count("fast") == 10
+    assert found == {"slow": (5.0, 2.0), "fast": (1.0, 1.0)}  # the first run of each warms up
 
 
 ROW = ["bench", "regroup", "--size", "512@7", "--batch", "1", "--threads", "1", "--seconds", "0.01"]

@@ -31,10 +31,13 @@ def test_corners(case):
     check.operator(mbconv_hidden, case, **JUDGE)
 
 
-# Of whole numbers one can be the mean of all: what infinity makes of their difference, 0 or a rounding error, says nothing.
-@given(cases.strategy("mbconv_hidden").filter(lambda case: "whole values" not in repr(case)))
+@given(cases.strategy("mbconv_hidden"))
 def test_nan_and_inf_go_where_the_reference_sends_them(case):
-    check.operator(mbconv_hidden, case, only=["special values"])
+    """But for one product: of whole numbers h can equal its mean, and infinity times 0 or times a rounding error is a matter of order."""
+    results = check.laws(mbconv_hidden, case, only=["special values"])
+    by_order = "whole values" in repr(case)
+    broken = [r.detail for r in results if not r.passed and not (by_order and "inf in out_weight" in r.detail)]
+    assert results and not broken, f"{case!r}: {broken}"
 
 
 @pytest.mark.parametrize("activation", batch_norm_act.ACTIVATIONS)
