@@ -14,6 +14,7 @@ mod axis;
 mod backward;
 #[cfg(test)]
 mod tests;
+mod transform;
 
 use crate::error::{Error, require};
 use crate::exec::{Buffer, Exec, zeros};
@@ -23,8 +24,9 @@ use crate::pieces::pieces;
 use crate::planes::{product, require_len};
 use crate::real::Real;
 
-use axis::{Axis, Lines};
+use axis::Axis;
 pub use backward::backward;
+use transform::{Folded, Grid};
 
 pub struct Dims {
     images: usize,
@@ -82,24 +84,36 @@ fn lanes<T: Real>(exec: &Exec) -> usize {
 
 /// Work space of a task; vectors over channels throughout.
 struct Space<T> {
-    /// (H, W)
-    tile: Buffer<T>,
     /// (H, V), real and imaginary parts of one spectrum and, in the backward pass, of another.
     spectra: [Buffer<T>; 4],
     /// (H, V, 2), weights and their gradient.
     weights: [Buffer<T>; 2],
-    lines: Lines<T>,
+    steps: Steps<T>,
+}
+
+/// What the transforms need on the way.
+struct Steps<T> {
+    /// (W, H) before the transforms, (H, W) after them.
+    tile: Buffer<T>,
+    /// Real and imaginary parts between the transforms along W and along H: (H, V) forwards, (V, H) back.
+    between: [Buffer<T>; 2],
+    folded: Folded<T>,
 }
 
 impl<T: Real> Space<T> {
-    fn new(d: &Dims, lanes: usize, both: bool) -> Result<Space<T>, Error> {
+    fn new(d: &Dims, axes: &Axes<T>, lanes: usize, both: bool) -> Result<Space<T>, Error> {
         let half = d.half() * lanes;
         let second = if both { half } else { 0 };
+        let (height, width) = d.size;
+        let folded = (height * (width / 2 + 1)).max((height / 2 + 1) * (width / 2 + 1)) * lanes;
         Ok(Space {
-            tile: zeros(d.plane() * lanes)?,
             spectra: [zeros(half)?, zeros(half)?, zeros(second)?, zeros(second)?],
             weights: [zeros(2 * half)?, zeros(2 * second)?],
-            lines: Lines::new(d.size.0.max(d.size.1), lanes)?,
+            steps: Steps {
+                tile: zeros(d.plane() * lanes)?,
+                between: [zeros(half)?, zeros(half)?],
+                folded: Folded::new(folded, [&axes.rows, &axes.columns])?,
+            },
         })
     }
 }
@@ -141,7 +155,7 @@ fn filter<T: Real>(x: &[T], weight: &[T], y: &mut [T], d: &Dims, exec: &Exec) ->
         images.chunks_mut(each).enumerate().map(move |(at, images)| (block, at * each, images))
     });
     let cost = d.cost().saturating_mul(blocks * d.images);
-    let space = || Space::new(d, lanes, false);
+    let space = || Space::new(d, &axes, lanes, false);
     exec.for_each_with(cost, tasks, space, |space, (block, first, images)| {
         let place = Place { first: block * lanes, count: lanes.min(d.channels - block * lanes) };
         exec.run(Filter { x, weight, first, images, place, axes: &axes, space, d });
@@ -166,10 +180,10 @@ impl<T: Real> Task for Filter<'_, '_, T> {
         let Filter { x, weight, first, images, place, axes, space, d } = self;
         let nought = load_weights::<T, I>(weight, place, space, d);
         for (k, y) in images.iter_mut().enumerate() {
-            let [re, im, _, _] = &mut space.spectra;
-            let seen = spectrum::<T, I>(x, first + k, place, &mut space.tile, re, im, &mut space.lines, axes, d); // (F1)
+            let ([re, im, _, _], steps) = (&mut space.spectra, &mut space.steps);
+            let seen = spectrum::<T, I>(x, first + k, place, (re, im), steps, axes, d); // (F1)
             multiply::<T, I>(&space.weights[0], re, im, V::<T, I>::splat(T::ONE)); // (F2)
-            inverse::<T, I>(re, im, nought + seen, y, place, &mut space.tile, &mut space.lines, axes, d); // (F3)
+            inverse::<T, I>((re, im), nought + seen, y, place, steps, axes, d); // (F3)
         }
     }
 }
@@ -179,7 +193,7 @@ impl<T: Real> Task for Filter<'_, '_, T> {
 fn load_weights<T: Real, I: Isa>(weight: &[T], place: Place, space: &mut Space<T>, d: &Dims) -> V<T, I> {
     let len = 2 * d.half();
     let from = &weight[place.first * len..][..place.count * len];
-    transpose(from, len, place.count, len, &mut space.weights[0], V::<T, I>::LANES);
+    transpose::<T, I>(from, len, place.count, len, &mut space.weights[0], V::<T, I>::LANES);
     nought::<T, I>(&space.weights[0])
 }
 
@@ -187,12 +201,11 @@ fn load_weights<T: Real, I: Isa>(weight: &[T], place: Place, space: &mut Space<T
 #[inline(always)]
 fn nought<T: Real, I: Isa>(x: &[T]) -> V<T, I> {
     let (lanes, zero) = (V::<T, I>::LANES, V::<T, I>::zero());
-    let (mut sum, mut k) = (zero, 0);
-    while k < x.len() {
-        sum = V::<T, I>::load(&x[k..]).mul_add(zero, sum);
-        k += lanes;
+    let mut sums = [zero; 4]; // one would have to wait for itself
+    for (k, x) in x.chunks_exact(lanes).enumerate() {
+        sums[k % 4] = V::<T, I>::load(x).mul_add(zero, sums[k % 4]);
     }
-    sum
+    sums[0] + sums[1] + (sums[2] + sums[3])
 }
 
 /// The half spectrum of the planes of image n, and `nought` of them.
@@ -202,24 +215,20 @@ fn spectrum<T: Real, I: Isa>(
     x: &[T],
     n: usize,
     place: Place,
-    tile: &mut [T],
-    re: &mut [T],
-    im: &mut [T],
-    lines: &mut Lines<T>,
+    (re, im): (&mut [T], &mut [T]),
+    steps: &mut Steps<T>,
     axes: &Axes<T>,
     d: &Dims,
 ) -> V<T, I> {
-    let (lanes, plane, width) = (V::<T, I>::LANES, d.plane(), d.size.1);
-    let half = width / 2 + 1;
+    let Steps { tile, between: [a, b], folded } = steps;
+    let (lanes, plane, (height, width)) = (V::<T, I>::LANES, d.plane(), d.size);
     let from = &x[(n * d.channels + place.first) * plane..][..place.count * plane];
-    transpose(from, plane, place.count, plane, tile, lanes);
-    for i in 0..d.size.0 {
-        let (row, to) = (&tile[i * width * lanes..][..width * lanes], i * half * lanes..(i + 1) * half * lanes);
-        axes.columns.real::<I>(row, &mut re[to.clone()], &mut im[to], lines);
+    for i in 0..height {
+        transpose::<T, I>(&from[i * width..], plane, place.count, width, &mut tile[i * lanes..], height * lanes);
     }
-    for v in 0..half {
-        axes.rows.complex::<I>(&mut re[v * lanes..], &mut im[v * lanes..], half * lanes, false, lines);
-    }
+    let half = (width / 2 + 1) * lanes;
+    axes.columns.real::<I>(tile, a, b, Grid { step: lanes, across: half }, folded);
+    axes.rows.complex::<I>((a, b), (re, im), false, Grid { step: half, across: lanes }, folded);
     nought::<T, I>(tile)
 }
 
@@ -239,26 +248,18 @@ fn multiply<T: Real, I: Isa>(weights: &[T], re: &mut [T], im: &mut [T], sign: V<
 
 /// The planes of a half spectrum, plus `nought`, into those of one image.
 #[inline(always)]
-#[allow(clippy::too_many_arguments)]
 fn inverse<T: Real, I: Isa>(
-    re: &mut [T],
-    im: &mut [T],
+    spectrum: (&[T], &[T]),
     nought: V<T, I>,
     y: &mut [T],
     place: Place,
-    tile: &mut [T],
-    lines: &mut Lines<T>,
+    steps: &mut Steps<T>,
     axes: &Axes<T>,
     d: &Dims,
 ) {
-    let (lanes, plane, width) = (V::<T, I>::LANES, d.plane(), d.size.1);
-    let half = width / 2 + 1;
-    for v in 0..half {
-        axes.rows.complex::<I>(&mut re[v * lanes..], &mut im[v * lanes..], half * lanes, true, lines);
-    }
-    for i in 0..d.size.0 {
-        let (from, row) = (i * half * lanes..(i + 1) * half * lanes, &mut tile[i * width * lanes..][..width * lanes]);
-        axes.columns.inverse::<I>(&re[from.clone()], &im[from], nought, row, lines);
-    }
-    transpose(tile, lanes, plane, place.count, y, plane);
+    let Steps { tile, between: [re, im], folded } = steps;
+    let (lanes, (height, width)) = (V::<T, I>::LANES, d.size);
+    axes.rows.complex::<I>(spectrum, (re, im), true, Grid { step: lanes, across: height * lanes }, folded);
+    axes.columns.inverse::<I>((re, im), nought, tile, Grid { step: lanes, across: width * lanes }, folded);
+    transpose::<T, I>(tile, lanes, d.plane(), place.count, y, d.plane());
 }

@@ -99,7 +99,7 @@ impl<T: Real> Task for Forward<'_, T> {
     #[inline(always)]
     fn run<I: Isa>(self) {
         let (c, n) = (self.d.channels, self.z.len() / self.d.channels);
-        transpose(self.modulator, self.d.tokens, c, n, self.m, c); // (F1)
+        transpose::<T, I>(self.modulator, self.d.tokens, c, n, self.m, c); // (F1)
         multiply::<T, I>(self.m, self.v, self.z); // (F2)
     }
 }
@@ -166,10 +166,10 @@ impl<T: Real> Task for Backward<'_, '_, T> {
         let n = self.dz.len() / c;
         {
             let Forward { modulator, v, m, z, d } = self.forward;
-            transpose(modulator, d.tokens, c, n, m, c);
+            transpose::<T, I>(modulator, d.tokens, c, n, m, c);
             multiply::<T, I>(m, v, z); // (B1)
             multiply::<T, I>(self.dz, self.v, m);
-            transpose(m, c, n, c, self.turned, n);
+            transpose::<T, I>(m, c, n, c, self.turned, n);
         }
         let first = self.dmap.columns().start;
         let mut to = self.dmap.from_column(first);

@@ -19,10 +19,15 @@ impl<T: Real> Task for Scaled<'_, T> {
     type Out = ();
     #[inline(always)]
     fn run<I: Isa>(self) {
+        let scale = V::<T, I>::splat(self.scale);
         for (r, a) in self.a.iter_mut().enumerate() {
-            let a = &mut a[..self.n];
-            a.copy_from_slice(&self.x[(self.row + r) * self.pitch + self.first..][..self.n]);
-            lanes::scale::<T, I>(self.scale, a);
+            let x = &self.x[(self.row + r) * self.pitch + self.first..][..self.n];
+            let mut k = 0;
+            while k < self.n {
+                let n = V::<T, I>::LANES.min(self.n - k);
+                (scale * V::<T, I>::load_partial(&x[k..], n)).store_partial(&mut a[k..], n);
+                k += n;
+            }
         }
     }
 }
@@ -49,7 +54,8 @@ impl<T: Real> Task for Exponentials<'_, T> {
         let (rows, keys, lanes) = (self.top.len(), self.keys, V::<T, I>::LANES);
         let (width, lowest) = (self.o.len() / rows.max(1), V::<T, I>::splat(T::NEG_INFINITY));
         let mut shifts = [T::ZERO; MAX_ROWS];
-        // All rows first to their largest score, then to their exponentials: one row need not wait for the end of another.
+        // All rows first to their largest score, then to their exponentials: one row need not wait for the end of another. A NaN may be
+        // passed over here: the exponentials bring it to the sum, and so to all results of its query.
         for r in 0..rows {
             let mut top = lowest;
             for start in (0..keys).step_by(DEPTH) {
@@ -61,18 +67,18 @@ impl<T: Real> Task for Exponentials<'_, T> {
                     while k + lanes <= n {
                         let sum = V::<T, I>::load(&z[k..]) + V::<T, I>::load(&bias[k..]); // (F1)
                         sum.store(&mut z[k..]);
-                        top = top.max(sum);
+                        top = V::<T, I>::at_least(top, sum);
                         k += lanes;
                     }
                     let rest = V::<T, I>::load_partial(&bias[k..], n - k) + V::<T, I>::load_partial(&z[k..], n - k);
                     rest.store_partial(&mut z[k..], n - k);
-                    top = top.max(rest.keep(n - k, lowest));
+                    top = V::<T, I>::at_least(top, rest.keep(n - k, lowest));
                 } else {
                     while k + lanes <= n {
-                        top = top.max(V::<T, I>::load(&z[k..]));
+                        top = V::<T, I>::at_least(top, V::<T, I>::load(&z[k..]));
                         k += lanes;
                     }
-                    top = top.max(V::<T, I>::load_partial(&z[k..], n - k).keep(n - k, lowest));
+                    top = V::<T, I>::at_least(top, V::<T, I>::load_partial(&z[k..], n - k).keep(n - k, lowest));
                 }
             }
             let (mut top, old) = (top.reduce_max(), self.top[r]);

@@ -76,7 +76,7 @@ impl<T: Real> Task for ChannelsLast<'_, T> {
             row[..columns.start * channels].fill(T::ZERO);
             row[columns.end * channels..].fill(T::ZERO);
             let from = (self.top + a - d.padding.0) * d.size.1 + self.left + columns.start - d.padding.1;
-            transpose(
+            transpose::<T, I>(
                 &self.x[from..],
                 d.size.0 * d.size.1,
                 channels,

@@ -133,14 +133,21 @@ fn a_share_keeps_to_its_rows() {
 
 #[test]
 fn transpose_of_every_small_size() {
-    for (rows, columns, spare) in grid([10, 10, 2]) {
+    check_transpose::<f32>();
+    check_transpose::<f64>();
+}
+
+fn check_transpose<T: Real>() {
+    for (rows, columns, spare) in grid([38, 22, 2]) {
         let (x_pitch, y_pitch) = (columns + spare, rows + spare);
-        let x = random::<f32>(rows * x_pitch, 1);
-        let mut y = vec![9.0; columns * y_pitch];
-        transpose(&x, x_pitch, rows, columns, &mut y, y_pitch);
-        for (r, c, _) in grid([rows, columns, 1]) {
-            assert_eq!(y[c * y_pitch + r], x[r * x_pitch + c]);
-        }
-        assert_eq!(y.iter().filter(|&&y| y == 9.0).count(), columns * spare);
+        let x = random::<T>(rows * x_pitch, 1);
+        each_exec(|exec| {
+            let mut y = vec![T::from_f64(9.0); columns * y_pitch];
+            exec.run(Transpose { x: &x, x_pitch, rows, columns, y: &mut y, y_pitch });
+            for (r, c, _) in grid([rows, columns, 1]) {
+                assert!(y[c * y_pitch + r] == x[r * x_pitch + c]);
+            }
+            assert_eq!(y.iter().filter(|&&y| y == T::from_f64(9.0)).count(), columns * spare);
+        });
     }
 }

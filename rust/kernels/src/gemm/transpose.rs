@@ -1,11 +1,11 @@
 //! Transpose of a strided matrix.
 
-#![allow(unsafe_code)] // `shuffled`: left to the compiler, a block goes element by element, four times slower
+#![allow(unsafe_code)] // `Shuffled`: left to the compiler, a block goes element by element, four times slower
 
 #[cfg(target_arch = "x86_64")]
 use std::any::TypeId;
 
-use crate::lanes::{Isa, Task};
+use crate::lanes::{Isa, Task, V, Vector};
 use crate::real::Real;
 
 /// y[c·y_pitch + r] = x[r·x_pitch + c] for r < rows, c < columns.
@@ -22,11 +22,11 @@ impl<T: Real> Task for Transpose<'_, T> {
     type Out = ();
     #[inline(always)]
     fn run<I: Isa>(self) {
-        transpose(self.x, self.x_pitch, self.rows, self.columns, self.y, self.y_pitch);
+        transpose::<T, I>(self.x, self.x_pitch, self.rows, self.columns, self.y, self.y_pitch);
     }
 }
 
-/// Side of a block that is transposed in registers.
+/// Columns of a block that is transposed in registers, and its rows if they are not as many as a vector has lanes.
 const SIDE: usize = 4;
 
 /// Side of a tile of such blocks: it writes whole lines of the cache while they are there.
@@ -34,7 +34,7 @@ const TILE: usize = 16;
 
 /// The body of [`Transpose`], for use inside a task. The last blocks overlap those before them.
 #[inline(always)]
-pub fn transpose<T: Real>(x: &[T], x_pitch: usize, rows: usize, columns: usize, y: &mut [T], y_pitch: usize) {
+pub fn transpose<T: Real, I: Isa>(x: &[T], x_pitch: usize, rows: usize, columns: usize, y: &mut [T], y_pitch: usize) {
     if rows < SIDE || columns < SIDE {
         for r in 0..rows {
             for c in 0..columns {
@@ -45,49 +45,101 @@ pub fn transpose<T: Real>(x: &[T], x_pitch: usize, rows: usize, columns: usize, 
     }
     for row in (0..rows).step_by(TILE) {
         for column in (0..columns).step_by(TILE) {
-            for r in (row..rows.min(row + TILE)).step_by(SIDE) {
-                let r = r.min(rows - SIDE);
+            let mut r = row;
+            while r < rows.min(row + TILE) {
+                let tall = tall::<T, I>(rows, rows - r);
+                let first = r.min(rows - tall);
                 for c in (column..columns.min(column + TILE)).step_by(SIDE) {
                     let c = c.min(columns - SIDE);
-                    block(&x[r * x_pitch + c..], x_pitch, &mut y[c * y_pitch + r..], y_pitch);
+                    block(tall, &x[first * x_pitch + c..], x_pitch, &mut y[c * y_pitch + first..], y_pitch);
                 }
+                r += tall;
             }
         }
     }
 }
 
+/// Rows of a block where `left` of `rows` are to be done.
 #[inline(always)]
-fn block<T: Real>(x: &[T], x_pitch: usize, y: &mut [T], y_pitch: usize) {
-    let (x, y) = (&x[..3 * x_pitch + SIDE], &mut y[..3 * y_pitch + SIDE]);
+fn tall<T: Real, I: Isa>(rows: usize, left: usize) -> usize {
+    let lanes = if size_of::<T>() == size_of::<f32>() { V::<T, I>::LANES } else { SIDE };
+    if left <= SIDE || rows < lanes { SIDE } else { lanes }
+}
+
+/// `tall` rows and [`SIDE`] columns; more than [`SIDE`] rows only of f32, and only as many as a vector of the level has lanes.
+#[inline(always)]
+fn block<T: Real>(tall: usize, x: &[T], x_pitch: usize, y: &mut [T], y_pitch: usize) {
+    let (x, y) = (&x[..(tall - 1) * x_pitch + SIDE], &mut y[..(SIDE - 1) * y_pitch + tall]);
     #[cfg(target_arch = "x86_64")]
     if TypeId::of::<T>() == TypeId::of::<f32>() {
-        // SAFETY: T is f32, as was just asked, and both slices hold four rows of four.
-        unsafe { shuffled(x.as_ptr().cast(), x_pitch, y.as_mut_ptr().cast(), y_pitch) };
+        let (x, y) = (x.as_ptr().cast(), y.as_mut_ptr().cast());
+        // SAFETY: T is f32, as was just asked; x holds `tall` rows of four, y four of `tall`; and the level has vectors as long.
+        unsafe {
+            match tall {
+                16 => sixteen_rows(x, x_pitch, y, y_pitch),
+                8 => eight_rows(x, x_pitch, y, y_pitch),
+                _ => four_rows(x, x_pitch, y, y_pitch),
+            }
+        }
         return;
     }
-    for i in 0..SIDE {
+    for i in 0..tall {
         for j in 0..SIDE {
             y[j * y_pitch + i] = x[i * x_pitch + j];
         }
     }
 }
 
-/// One block of f32 by 128-bit shuffles, which every x86-64 has.
-///
-/// # Safety
-/// Four elements can be read at x, x + x_pitch, x + 2·x_pitch, x + 3·x_pitch, and written likewise at y.
+/// A block of f32 whose rows are quarters of vectors: row 4q + k is quarter q of vector k. Each quarter of four vectors is transposed.
+#[cfg(target_arch = "x86_64")]
+macro_rules! shuffled {
+    (
+        $name:ident: $features:literal, $load:ident $($insert:ident $quarter:literal)*;
+        $unpacklo:ident $unpackhi:ident $unpacklo_pd:ident $unpackhi_pd:ident $to_pd:ident $to_ps:ident $store:ident
+    ) => {
+        #[doc = concat!("# Safety\nThe processor has ", $features, "; rows can be read at x, `x_pitch` apart, and four vectors be written at y.")]
+        #[inline(always)]
+        unsafe fn $name(x: *const f32, x_pitch: usize, y: *mut f32, y_pitch: usize) {
+            use std::arch::x86_64::*;
+            macro_rules! rows {
+                ($k:literal) => {{
+                    let rows = $load(_mm_loadu_ps(x.add($k * x_pitch)));
+                    $(let rows = $insert::<$quarter>(rows, _mm_loadu_ps(x.add((4 * $quarter + $k) * x_pitch)));)*
+                    rows
+                }};
+            }
+            // SAFETY: as the caller promises.
+            unsafe {
+                let (a, b, c, d) = (rows!(0), rows!(1), rows!(2), rows!(3));
+                let (ab, cd) = ($to_pd($unpacklo(a, b)), $to_pd($unpacklo(c, d))); // columns 0 and 1
+                $store(y, $to_ps($unpacklo_pd(ab, cd)));
+                $store(y.add(y_pitch), $to_ps($unpackhi_pd(ab, cd)));
+                let (ab, cd) = ($to_pd($unpackhi(a, b)), $to_pd($unpackhi(c, d))); // columns 2 and 3
+                $store(y.add(2 * y_pitch), $to_ps($unpacklo_pd(ab, cd)));
+                $store(y.add(3 * y_pitch), $to_ps($unpackhi_pd(ab, cd)));
+            }
+        }
+    };
+}
+
+#[cfg(target_arch = "x86_64")]
+shuffled! {
+    four_rows: "nothing that not every x86-64 has", identity;
+    _mm_unpacklo_ps _mm_unpackhi_ps _mm_unpacklo_pd _mm_unpackhi_pd _mm_castps_pd _mm_castpd_ps _mm_storeu_ps
+}
+#[cfg(target_arch = "x86_64")]
+shuffled! {
+    eight_rows: "AVX", _mm256_castps128_ps256 _mm256_insertf128_ps 1;
+    _mm256_unpacklo_ps _mm256_unpackhi_ps _mm256_unpacklo_pd _mm256_unpackhi_pd _mm256_castps_pd _mm256_castpd_ps _mm256_storeu_ps
+}
+#[cfg(target_arch = "x86_64")]
+shuffled! {
+    sixteen_rows: "AVX-512", _mm512_castps128_ps512 _mm512_insertf32x4 1 _mm512_insertf32x4 2 _mm512_insertf32x4 3;
+    _mm512_unpacklo_ps _mm512_unpackhi_ps _mm512_unpacklo_pd _mm512_unpackhi_pd _mm512_castps_pd _mm512_castpd_ps _mm512_storeu_ps
+}
+
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
-unsafe fn shuffled(x: *const f32, x_pitch: usize, y: *mut f32, y_pitch: usize) {
-    use std::arch::x86_64::{_MM_TRANSPOSE4_PS, _mm_loadu_ps, _mm_storeu_ps};
-    // SAFETY: as the caller promises.
-    unsafe {
-        let (mut a, mut b) = (_mm_loadu_ps(x), _mm_loadu_ps(x.add(x_pitch)));
-        let (mut c, mut d) = (_mm_loadu_ps(x.add(2 * x_pitch)), _mm_loadu_ps(x.add(3 * x_pitch)));
-        _MM_TRANSPOSE4_PS(&mut a, &mut b, &mut c, &mut d);
-        _mm_storeu_ps(y, a);
-        _mm_storeu_ps(y.add(y_pitch), b);
-        _mm_storeu_ps(y.add(2 * y_pitch), c);
-        _mm_storeu_ps(y.add(3 * y_pitch), d);
-    }
+fn identity<A>(x: A) -> A {
+    x
 }

@@ -32,7 +32,7 @@ pub fn backward<T: Real>(
     exec.for_each_with(
         cost,
         tasks,
-        || Space::new(d, lanes, true),
+        || Space::new(d, &axes, lanes, true),
         |space, (block, (images, dweight))| {
             let place = Place { first: block * lanes, count: lanes.min(d.channels - block * lanes) };
             exec.run(Both { dy, x, weight, images, dweight, place, axes: &axes, space, d });
@@ -62,13 +62,13 @@ impl<T: Real> Task for Both<'_, '_, T> {
         let mut lost = V::<T, I>::zero();
         space.weights[1].fill(T::ZERO);
         for (n, dx) in images.iter_mut().enumerate() {
-            let ([re, im, dre, dim], lines) = (&mut space.spectra, &mut space.lines);
-            lost = lost + spectrum::<T, I>(x, n, place, &mut space.tile, re, im, lines, axes, d); // (F1) again
-            let seen = spectrum::<T, I>(dy, n, place, &mut space.tile, dre, dim, lines, axes, d); // (B1)
+            let ([re, im, dre, dim], steps) = (&mut space.spectra, &mut space.steps);
+            lost = lost + spectrum::<T, I>(x, n, place, (re, im), steps, axes, d); // (F1) again
+            let seen = spectrum::<T, I>(dy, n, place, (dre, dim), steps, axes, d); // (B1)
             lost = lost + seen;
             add_product::<T, I>(re, im, dre, dim, &mut space.weights[1]);
             multiply::<T, I>(&space.weights[0], dre, dim, V::<T, I>::splat(-T::ONE));
-            inverse::<T, I>(dre, dim, nought + seen, dx, place, &mut space.tile, lines, axes, d); // (B2)
+            inverse::<T, I>((dre, dim), nought + seen, dx, place, steps, axes, d); // (B2)
         }
         let (half, dw) = (d.size.1 / 2 + 1, &mut space.weights[1]);
         for (k, dw) in dw.chunks_exact_mut(2 * lanes).enumerate() {
@@ -80,7 +80,7 @@ impl<T: Real> Task for Both<'_, '_, T> {
             }
         }
         let len = 2 * d.half();
-        transpose(dw, lanes, len, place.count, dweight, len);
+        transpose::<T, I>(dw, lanes, len, place.count, dweight, len);
     }
 }
 
