@@ -1,6 +1,7 @@
 """The laws reject deliberately wrong operators, each by the laws that should see it, and accept the right ones."""
 
 from types import SimpleNamespace
+from typing import NamedTuple
 
 import naive
 import numpy as np
@@ -43,8 +44,10 @@ def like(operator, **changed):
         "forward": operator.forward.reference,
         "backward": operator.backward.reference,
         "output_shape": operator.output_shape,
+        "Cache": operator.Cache,
+        "Grads": operator.Grads,
     }
-    return SimpleNamespace(__name__="wrong", Cache=operator.Cache, Grads=operator.Grads, **{**parts, **changed})
+    return SimpleNamespace(__name__="wrong", **{**parts, **changed})
 
 
 def broken(operator, case, **options):
@@ -389,6 +392,28 @@ def test_the_noise_of_a_gradient_is_the_largest_of_several_draws():
     assert len(set(draws)) == 3 and subject.noise["dx"] * 2.0**-30 >= 0.99 * max(draws) > 0
 
 
+class Spread(NamedTuple):
+    """A cache with a variance, which for nearly equal numbers is what large terms leave of each other."""
+
+    x: np.ndarray
+    variance: np.ndarray
+
+
+def spread(x, order=1, times=1.0):
+    terms = x[::order]
+    return 2 * x, Spread(x, np.array([times * ((terms * terms).mean() - terms.mean() ** 2)]))
+
+
+def test_parity_accepts_a_saved_value_that_cancels_in_another_order(made_up_core):
+    reference, doubled = SimpleNamespace(reference=spread), SimpleNamespace(reference=lambda dy, cache: softmax.Grads(2 * dy))
+    plain = like(softmax, forward=reference, backward=doubled, Cache=Spread, output_shape=np.shape)
+    case = Case({"x": 1e4 + RANDOM.standard_normal(7)})
+    for changed, laws in (({"order": -1}, set()), ({"times": 1 + 1e-4}, {"parity"})):
+        operator = disguised(plain, lambda x, changed=changed: spread(x, **changed))
+        operator.__name__ = "softmax"
+        assert broken(operator, case, only=["parity"]) == laws
+
+
 def test_parity_looks_at_saved_values_and_at_the_settings(made_up_core):
     case = Case({"x": RANDOM.standard_normal((2, 3))})
 
@@ -422,6 +447,20 @@ def test_special_values_finds_a_kernel_that_swallows_nan(made_up_core):
 
     assert broken(disguised(conv2d, deaf), CASE, only=["special values"]) == {"special values"}
     assert not broken(disguised(conv2d), CASE, only=["special values"])
+
+
+def test_special_values_are_judged_by_their_own_noise_where_that_is_larger(made_up_core):
+    def shifted(x, gate, **changed):
+        """Numbers that only an infinite gate makes nearly equal."""
+        return 2 * x, spread(x + 1e4 * np.isinf(gate), **changed)[1]
+
+    reference, doubled = SimpleNamespace(reference=shifted), SimpleNamespace(reference=lambda dy, cache: softmax.Grads(2 * dy))
+    plain = like(softmax, forward=reference, backward=doubled, Cache=Spread, output_shape=lambda x, gate: x.shape)
+    case = Case({"x": RANDOM.standard_normal(7), "gate": np.ones(1)})
+    for changed, laws in (({"order": -1}, set()), ({"times": 1 + 1e-4}, {"special values"})):
+        operator = disguised(plain, lambda x, gate, changed=changed: shifted(x, gate, **changed))
+        operator.__name__ = "softmax"
+        assert broken(operator, case, only=["special values"]) == laws
 
 
 # What is right is accepted, and the door works as described.

@@ -62,16 +62,26 @@ fn circular_convolution() {
 
 #[test]
 fn what_is_not_finite_fills_its_plane() {
-    let d = Dims::new(&[2, 3, 4, 5], &[3, 4, 3, 2]).unwrap();
-    let (mut x, weight) = (random::<f32>(120, 1), random::<f32>(72, 2));
-    x[25] = f32::INFINITY;
-    each_exec(|exec| {
-        let mut y = unwritten::<f32>(120);
-        forward(&x, &weight, &mut y, &d, exec).unwrap();
-        for (k, y) in y.iter().enumerate() {
-            assert_eq!(y.is_nan(), k / 20 == 1);
+    for (h, w) in [(1, 1), (1, 2), (2, 1), (2, 2), (4, 5)] {
+        let (plane, half) = (h * w, w / 2 + 1);
+        let d = Dims::new(&[2, 3, h, w], &[3, h, half, 2]).unwrap();
+        for (special, at, spoils_x) in crate::testing::grid([3, 2 * h * half, 2]) {
+            let special = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY][special];
+            let (mut x, mut weight) = (random::<f32>(6 * plane, 1), random::<f32>(6 * h * half, 2));
+            // Plane 4 is channel 1 of the second image.
+            let spoils_x = spoils_x == 1;
+            let spoilt = if spoils_x { &mut x[4 * plane + at % plane] } else { &mut weight[2 * h * half + at] };
+            *spoilt = special;
+            each_exec(|exec| {
+                let mut y = unwritten::<f32>(6 * plane);
+                forward(&x, &weight, &mut y, &d, exec).unwrap();
+                for (k, y) in y.iter().enumerate() {
+                    let (image, channel) = (k / plane / 3, k / plane % 3);
+                    assert_eq!(y.is_nan(), channel == 1 && (image == 1 || !spoils_x), "{special} in {h} x {w}");
+                }
+            });
         }
-    });
+    }
 }
 
 #[test]
