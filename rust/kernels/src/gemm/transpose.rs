@@ -1,6 +1,6 @@
 //! Transpose of a strided matrix.
 
-#![allow(unsafe_code)] // `Shuffled`: left to the compiler, a block goes element by element, four times slower
+#![allow(unsafe_code)] // `shuffled`: left to the compiler, a block goes element by element, four times slower
 
 #[cfg(target_arch = "x86_64")]
 use std::any::TypeId;
@@ -51,7 +51,7 @@ pub fn transpose<T: Real, I: Isa>(x: &[T], x_pitch: usize, rows: usize, columns:
                 let first = r.min(rows - tall);
                 for c in (column..columns.min(column + TILE)).step_by(SIDE) {
                     let c = c.min(columns - SIDE);
-                    block(tall, &x[first * x_pitch + c..], x_pitch, &mut y[c * y_pitch + first..], y_pitch);
+                    block::<T, I>(tall, &x[first * x_pitch + c..], x_pitch, &mut y[c * y_pitch + first..], y_pitch);
                 }
                 r += tall;
             }
@@ -66,18 +66,19 @@ fn tall<T: Real, I: Isa>(rows: usize, left: usize) -> usize {
     if left <= SIDE || rows < lanes { SIDE } else { lanes }
 }
 
-/// `tall` rows and [`SIDE`] columns; more than [`SIDE`] rows only of f32, and only as many as a vector of the level has lanes.
+/// `tall` rows, as said by [`tall`], and [`SIDE`] columns.
 #[inline(always)]
-fn block<T: Real>(tall: usize, x: &[T], x_pitch: usize, y: &mut [T], y_pitch: usize) {
+fn block<T: Real, I: Isa>(tall: usize, x: &[T], x_pitch: usize, y: &mut [T], y_pitch: usize) {
     let (x, y) = (&x[..(tall - 1) * x_pitch + SIDE], &mut y[..(SIDE - 1) * y_pitch + tall]);
     #[cfg(target_arch = "x86_64")]
     if TypeId::of::<T>() == TypeId::of::<f32>() {
         let (x, y) = (x.as_ptr().cast(), y.as_mut_ptr().cast());
-        // SAFETY: T is f32, as was just asked; x holds `tall` rows of four, y four of `tall`; and the level has vectors as long.
+        // SAFETY: T is f32, as was just asked; x holds `tall` rows of four, y four of `tall`, at least SIDE; and a level whose vectors
+        // of f32 have 16 or 8 lanes is AVX-512 or AVX2.
         unsafe {
-            match tall {
-                16 => sixteen_rows(x, x_pitch, y, y_pitch),
-                8 => eight_rows(x, x_pitch, y, y_pitch),
+            match (tall, V::<T, I>::LANES) {
+                (16, 16) => sixteen_rows(x, x_pitch, y, y_pitch),
+                (8, 8) => eight_rows(x, x_pitch, y, y_pitch),
                 _ => four_rows(x, x_pitch, y, y_pitch),
             }
         }
@@ -124,7 +125,7 @@ macro_rules! shuffled {
 
 #[cfg(target_arch = "x86_64")]
 shuffled! {
-    four_rows: "nothing that not every x86-64 has", identity;
+    four_rows: "SSE2, as every x86-64", identity;
     _mm_unpacklo_ps _mm_unpackhi_ps _mm_unpacklo_pd _mm_unpackhi_pd _mm_castps_pd _mm_castpd_ps _mm_storeu_ps
 }
 #[cfg(target_arch = "x86_64")]

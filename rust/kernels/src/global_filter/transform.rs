@@ -39,7 +39,7 @@ impl<T: Real> Folded<T> {
 }
 
 impl<T: Real> Axis<T> {
-    /// Half spectra of real lines, x (n, lines).
+    /// Half spectra (C − iS)·x of real lines, x (n, lines): re = C·even, im = −S·odd.
     #[inline(always)]
     pub fn real<I: Isa>(&self, x: &[T], re: &mut [T], im: &mut [T], grid: Grid, folded: &mut Folded<T>) {
         let Folded { even: [even, _], odd: [odd, _], rows } = folded;
@@ -47,7 +47,7 @@ impl<T: Real> Axis<T> {
         I::call(Products { axis: self, lines: lines::<T, I>(x.len(), self.n), even, odd, to: (re, im), grid, rows });
     }
 
-    /// Spectra of complex lines, (n, lines); `back` with the opposite sign.
+    /// Spectra (C − iS)·(re + i·im) of complex lines, (n, lines): C·even(re) + S·odd(im) and C·even(im) − S·odd(re); `back` with C + iS.
     #[inline(always)]
     pub fn complex<I: Isa>(
         &self,
@@ -65,7 +65,7 @@ impl<T: Real> Axis<T> {
         }
     }
 
-    /// Real lines of half spectra, (n/2 + 1, lines), plus `nought`.
+    /// Real lines C·even(re) − S·odd(im) of half spectra, (n/2 + 1, lines), plus `nought`.
     #[inline(always)]
     pub fn inverse<I: Isa>(
         &self,
