@@ -98,7 +98,8 @@ macro_rules! shuffled {
         $name:ident: $features:literal, $load:ident $($insert:ident $quarter:literal)*;
         $unpacklo:ident $unpackhi:ident $unpacklo_pd:ident $unpackhi_pd:ident $to_pd:ident $to_ps:ident $store:ident
     ) => {
-        #[doc = concat!("# Safety\nThe processor has ", $features, "; rows can be read at x, `x_pitch` apart, and four vectors be written at y.")]
+        /// # Safety
+        #[doc = concat!("The processor has ", $features, "; rows of four can be read at x, four vectors written at y, at these pitches.")]
         #[inline(always)]
         unsafe fn $name(x: *const f32, x_pitch: usize, y: *mut f32, y_pitch: usize) {
             use std::arch::x86_64::*;
