@@ -59,9 +59,13 @@ def contenders(work: Work, backward: bool, with_numpy: bool) -> dict[str, Any]:
 def rows(options: argparse.Namespace) -> tuple[dict[int, tuple[float, float]], list[dict[str, Any]]]:
     """The machine's limits and one record per operator, size, pass and number of threads."""
     counts = options.threads or [1, 2][: os.cpu_count() or 1]
+    chosen = works(options.names, options.size or list(STAGES), options.batch)
+    if not options.json:
+        print("rust: median|least ms, share of the machine's limit; peers: median|least ms (times slower than rust, by medians|by"
+              f" fastest runs); float32, batch {options.batch}")
     limits = measure.machine_limits(counts)
     records = []
-    for work in works(options.names, options.size or list(STAGES), options.batch):
+    for work in chosen:
         for backward in (False, True):
             for count in counts:
                 with measure.threads(count):
@@ -112,9 +116,6 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError("--batch, --seconds and --threads must be positive")
     if options.training_step:
         return training_step(options)
-    if not options.json:
-        print("rust: median|least ms, share of the machine's limit; peers: median|least ms (times slower than rust, by medians|by"
-              f" fastest runs); float32, batch {options.batch}")
     limits, records = rows(options)
     if options.json:
         machine = {str(count): {"flops": flops, "bytes_per_second": rate} for count, (flops, rate) in limits.items()}

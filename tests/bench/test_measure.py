@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from pyhybrid import backend, cli
-from pyhybrid.bench import measure
+from pyhybrid.bench import catalogue, measure
 from pyhybrid.bench.measure import Seconds
 
 needs_core = pytest.mark.skipif(not backend.available(), reason="the compiled core is not installed")
@@ -54,3 +54,19 @@ def test_the_command_prints_a_line_for_each(capsys):
     assert cli.main(ROW) == 0
     lines = capsys.readouterr().out.splitlines()
     assert len([line for line in lines if line.startswith("regroup ")]) == 2 and "by fastest runs" in lines[0]
+
+
+@needs_core
+def test_an_unknown_name_is_an_error_before_anything_is_measured(capsys):
+    assert cli.main(["bench", "regroup", "nonsense"]) == 2
+    said = capsys.readouterr()
+    assert "no benchmark named nonsense; there are" in said.err and not said.out
+
+
+def test_works_are_made_when_their_turn_comes(monkeypatch):
+    made = []
+    monkeypatch.setitem(catalogue.WORKS, "regroup", lambda name, size, batch, channels, height: made.append((size, batch)))
+    works = catalogue.works(["regroup"], ["64@56", "512@7"], batch=3)
+    assert not made
+    next(works)
+    assert made == [("64@56", 3)]
