@@ -26,7 +26,7 @@ impl<T: Real> Task for Transpose<'_, T> {
     }
 }
 
-/// Columns of a block that is transposed in registers, and its rows if they are not as many as a vector has lanes.
+/// Columns of a block that is transposed in registers, and the fewest rows.
 const SIDE: usize = 4;
 
 /// Side of a tile of such blocks: it writes whole lines of the cache while they are there.
@@ -59,11 +59,17 @@ pub fn transpose<T: Real, I: Isa>(x: &[T], x_pitch: usize, rows: usize, columns:
     }
 }
 
-/// Rows of a block where `left` of `rows` are to be done.
+/// Rows of a block where `left` of `rows` are to be done: of f32 as many as a vector of the level has lanes, or half or a quarter.
 #[inline(always)]
 fn tall<T: Real, I: Isa>(rows: usize, left: usize) -> usize {
     let lanes = if size_of::<T>() == size_of::<f32>() { V::<T, I>::LANES } else { SIDE };
-    if left <= SIDE || rows < lanes { SIDE } else { lanes }
+    if lanes >= 16 && rows >= 16 && left > 8 {
+        16
+    } else if lanes >= 8 && rows >= 8 && left > 4 {
+        8
+    } else {
+        SIDE
+    }
 }
 
 /// `tall` rows, as said by [`tall`], and [`SIDE`] columns.
@@ -78,7 +84,7 @@ fn block<T: Real, I: Isa>(tall: usize, x: &[T], x_pitch: usize, y: &mut [T], y_p
         unsafe {
             match (tall, V::<T, I>::LANES) {
                 (16, 16) => sixteen_rows(x, x_pitch, y, y_pitch),
-                (8, 8) => eight_rows(x, x_pitch, y, y_pitch),
+                (8, 8 | 16) => eight_rows(x, x_pitch, y, y_pitch),
                 _ => four_rows(x, x_pitch, y, y_pitch),
             }
         }
