@@ -1,5 +1,6 @@
 """The laws reject deliberately wrong operators, each by the laws that should see it, and accept the right ones."""
 
+from functools import partial
 from types import SimpleNamespace
 from typing import NamedTuple
 
@@ -46,8 +47,9 @@ def like(operator, **changed):
         "output_shape": operator.output_shape,
         "Cache": operator.Cache,
         "Grads": operator.Grads,
+        "__name__": "wrong",
     }
-    return SimpleNamespace(__name__="wrong", **{**parts, **changed})
+    return SimpleNamespace(**{**parts, **changed})
 
 
 def broken(operator, case, **options):
@@ -404,14 +406,22 @@ def spread(x, order=1, times=1.0):
     return 2 * x, Spread(x, np.array([times * ((terms * terms).mean() - terms.mean() ** 2)]))
 
 
+def saving_spread(body):
+    """An operator of twice x whose forward saves a `Spread`."""
+    doubled = SimpleNamespace(reference=lambda dy, cache: softmax.Grads(2 * dy))
+    parts = {"forward": SimpleNamespace(reference=body), "backward": doubled, "Cache": Spread, "__name__": "softmax"}
+    return like(softmax, **parts, output_shape=lambda x, *_, **__: x.shape)
+
+
+def with_other_terms(body, law, case):
+    """The broken laws where a kernel adds in another order, and where it is off by one part in ten thousand."""
+    kernels = partial(body, order=-1), partial(body, times=1 + 1e-4)
+    return [broken(disguised(saving_spread(body), kernel), case, only=[law]) for kernel in kernels]
+
+
 def test_parity_accepts_a_saved_value_that_cancels_in_another_order(made_up_core):
-    reference, doubled = SimpleNamespace(reference=spread), SimpleNamespace(reference=lambda dy, cache: softmax.Grads(2 * dy))
-    plain = like(softmax, forward=reference, backward=doubled, Cache=Spread, output_shape=np.shape)
     case = Case({"x": 1e4 + RANDOM.standard_normal(7)})
-    for changed, laws in (({"order": -1}, set()), ({"times": 1 + 1e-4}, {"parity"})):
-        operator = disguised(plain, lambda x, changed=changed: spread(x, **changed))
-        operator.__name__ = "softmax"
-        assert broken(operator, case, only=["parity"]) == laws
+    assert with_other_terms(spread, "parity", case) == [set(), {"parity"}]
 
 
 def test_parity_looks_at_saved_values_and_at_the_settings(made_up_core):
@@ -454,13 +464,8 @@ def test_special_values_are_judged_by_their_own_noise_where_that_is_larger(made_
         """Numbers that only an infinite gate makes nearly equal."""
         return 2 * x, spread(x + 1e4 * np.isinf(gate), **changed)[1]
 
-    reference, doubled = SimpleNamespace(reference=shifted), SimpleNamespace(reference=lambda dy, cache: softmax.Grads(2 * dy))
-    plain = like(softmax, forward=reference, backward=doubled, Cache=Spread, output_shape=lambda x, gate: x.shape)
     case = Case({"x": RANDOM.standard_normal(7), "gate": np.ones(1)})
-    for changed, laws in (({"order": -1}, set()), ({"times": 1 + 1e-4}, {"special values"})):
-        operator = disguised(plain, lambda x, gate, changed=changed: shifted(x, gate, **changed))
-        operator.__name__ = "softmax"
-        assert broken(operator, case, only=["special values"]) == laws
+    assert with_other_terms(shifted, "special values", case) == [set(), {"special values"}]
 
 
 # What is right is accepted, and the door works as described.

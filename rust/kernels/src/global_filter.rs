@@ -138,10 +138,6 @@ struct Place {
 
 pub fn forward<T: Real>(x: &[T], weight: &[T], y: &mut [T], d: &Dims, exec: &Exec) -> Result<(), Error> {
     d.check(x, weight, y)?;
-    filter(x, weight, y, d, exec)
-}
-
-fn filter<T: Real>(x: &[T], weight: &[T], y: &mut [T], d: &Dims, exec: &Exec) -> Result<(), Error> {
     if y.is_empty() {
         return Ok(());
     }
@@ -210,7 +206,6 @@ fn nought<T: Real, I: Isa>(x: &[T]) -> V<T, I> {
 
 /// The half spectrum of the planes of image n, and `nought` of them.
 #[inline(always)]
-#[allow(clippy::too_many_arguments)]
 fn spectrum<T: Real, I: Isa>(
     x: &[T],
     n: usize,

@@ -149,6 +149,24 @@ fn hidden_keys() {
     });
 }
 
+/// A score that stands out takes all the weight wherever it stands, without overflow; a NaN spoils its query, whatever stands out.
+#[test]
+fn one_key_stands_out() {
+    let keys = 70;
+    for (at, biased) in (0..keys).flat_map(|at| [(at, true), (at, false)]) {
+        let d = dims([1, 2, 1, keys, 1, 1], biased.then_some([1, 2]));
+        let (mut high, v) = (vec![0f32; 2 * keys], random(2 * keys, 3));
+        (high[at], high[keys + at], high[keys + (at + 37) % keys]) = (1e4, f32::NAN, 1e4);
+        let (k, bias) = if biased { (vec![0.0; 2 * keys], Some(high)) } else { (high, None) };
+        let x = Arrays { q: vec![1.0; 2], k, v, bias, dy: vec![1.0; 2] };
+        each_exec(|exec| {
+            let [o, lse, ..] = run(&x, &d, exec);
+            assert_eq!((o[0], lse[0]), (x.v[at], 1e4), "key {at}");
+            assert!(o[1].is_nan() && lse[1].is_nan(), "key {at}");
+        });
+    }
+}
+
 #[test]
 fn constraints() {
     let x = [4, 2, 3, 5];

@@ -44,7 +44,7 @@ impl<T: Real> Axis<T> {
     pub fn real<I: Isa>(&self, x: &[T], re: &mut [T], im: &mut [T], grid: Grid, folded: &mut Folded<T>) {
         let Folded { even: [even, _], odd: [odd, _], rows } = folded;
         self.fold::<I>(x, true, even, odd);
-        I::call(Products { axis: self, lines: lines::<T, I>(x.len(), self.n), even, odd, to: (re, im), grid, rows });
+        I::call(Products { axis: self, lines: lines_in::<T, I>(x.len(), self.n), even, odd, to: (re, im), grid, rows });
     }
 
     /// Spectra (C − iS)·(re + i·im) of complex lines, (n, lines): C·even(re) + S·odd(im) and C·even(im) − S·odd(re); `back` with C + iS.
@@ -61,7 +61,7 @@ impl<T: Real> Axis<T> {
         self.fold::<I>(re, !back, ere, ore);
         self.fold::<I>(im, back, eim, oim);
         for (even, odd, to) in [(ere, oim, to.0), (eim, ore, to.1)] {
-            I::call(Products { axis: self, lines: lines::<T, I>(re.len(), self.n), even, odd, to, grid, rows });
+            I::call(Products { axis: self, lines: lines_in::<T, I>(re.len(), self.n), even, odd, to, grid, rows });
         }
     }
 
@@ -77,7 +77,7 @@ impl<T: Real> Axis<T> {
     ) {
         let Folded { even: [even, _], odd: [odd, _], rows } = folded;
         self.unfold::<I>((re, im), nought, even, odd);
-        I::call(Products { axis: self, lines: lines::<T, I>(re.len(), self.half()), even, odd, to: x, grid, rows });
+        I::call(Products { axis: self, lines: lines_in::<T, I>(re.len(), self.half()), even, odd, to: x, grid, rows });
     }
 
     /// even = x_0, x_1 + x_{n−1}, …, and x_{n/2} if n is even; odd = x_1 − x_{n−1}, …, or the opposite.
@@ -127,7 +127,7 @@ impl<T: Real> Axis<T> {
 }
 
 /// Lines of vectors in a plane of `len` numbers, `along` vectors each.
-fn lines<T: Real, I: Isa>(len: usize, along: usize) -> usize {
+fn lines_in<T: Real, I: Isa>(len: usize, along: usize) -> usize {
     len / along / V::<T, I>::LANES
 }
 
