@@ -21,6 +21,7 @@ use crate::real::Real;
 
 mod channel;
 
+pub(crate) use channel::Channels;
 use channel::{InputGradient, Normalised, Planes, ProductSum, SquareSum, Sum, write};
 
 #[derive(Clone, Copy, Debug)]
@@ -83,6 +84,17 @@ impl Dims {
         Exec::batch(self.count())
     }
 
+    /// Work space of [`forward_rows`].
+    pub(crate) fn space<T: Real>(&self) -> Result<[Buffer<T>; 2], Error> {
+        Ok([zeros(self.held())?, zeros(self.held())?])
+    }
+
+    /// Work space of [`backward_rows`].
+    pub(crate) fn backward_space<T: Real>(&self, behind: bool) -> Result<[Buffer<T>; 4], Error> {
+        let upstream = if behind { self.count() } else { 0 };
+        Ok([zeros(self.held())?, zeros(self.held())?, zeros(self.held())?, zeros(upstream)?])
+    }
+
     fn inverse<T: Real>(&self, var: T) -> T {
         T::ONE / (var + T::from_f64(self.eps)).sqrt()
     }
@@ -139,32 +151,53 @@ pub(crate) fn forward_with<T: Real, F: Function>(
     let each = d.each();
     let shares = Share::new(y, d.images, d.channels, d.inner).by_rows(each);
     let tasks = shares.zip(mean.chunks_mut(each).zip(var.chunks_mut(each)));
-    let space = || Ok((zeros(d.held())?, zeros(d.held())?));
-    let count = T::from_usize(d.count());
     let cost = d.len().saturating_mul(F::COST);
-    exec.for_each_with(cost, tasks, space, |(held, result): &mut (Buffer<T>, Buffer<T>), (mut y, (mean, var))| {
-        for (c, (mean, var)) in y.rows().zip(mean.iter_mut().zip(var)) {
-            let x = d.channel(x, c, held);
-            if d.training {
-                *mean = exec.run(Sum(x)) / count; // (F1)
-                *var = exec.run(SquareSum(x, *mean)) / count; // (F2)
-            }
-            let (m, r, weight, bias) = (*mean, d.inverse(*var), weight[c], bias[c]);
-            write(&mut y, c, d, result, |n, y| {
-                exec.run(Fill { terms: Normalised { x: x.get(n), m, r, weight, bias }, y: &mut *y });
-                if let Some(f) = behind {
-                    exec.run(InPlace { f, dy: None, y }); // by itself it finds all registers free
-                }
-            });
+    exec.for_each_with(
+        cost,
+        tasks,
+        || d.space(),
+        |space, (mut y, (mean, var))| {
+            let own = y.rows();
+            let parameters = [weight, bias].map(|vector| &vector[own.clone()]);
+            forward_rows(behind, Channels::new(x, own.start, d), parameters, &mut y, [mean, var], d, space, exec);
+        },
+    )
+}
+
+/// The channels of a task: all vectors and x begin with the first row of y.
+#[allow(clippy::too_many_arguments)]
+pub(crate) fn forward_rows<T: Real, F: Function>(
+    behind: Option<F>,
+    x: Channels<T>,
+    [weight, bias]: [&[T]; 2],
+    y: &mut Share<T>,
+    [mean, var]: [&mut [T]; 2],
+    d: &Dims,
+    [held, result]: &mut [Buffer<T>; 2],
+    exec: &Exec,
+) {
+    let count = T::from_usize(d.count());
+    for (c, row) in y.rows().enumerate() {
+        let x = x.planes(c, d, held);
+        if d.training {
+            mean[c] = exec.run(Sum(x)) / count; // (F1)
+            var[c] = exec.run(SquareSum(x, mean[c])) / count; // (F2)
         }
-    })
+        let (m, r, weight, bias) = (mean[c], d.inverse(var[c]), weight[c], bias[c]);
+        write(y, row, d, result, |n, y| {
+            exec.run(Fill { terms: Normalised { x: x.get(n), m, r, weight, bias }, y: &mut *y });
+            if let Some(f) = behind {
+                exec.run(InPlace { f, dy: None, y }); // by itself it finds all registers free
+            }
+        });
+    }
 }
 
 /// What the backward reads.
 #[derive(Clone, Copy)]
-pub struct Saved<'a, T> {
-    pub dy: &'a [T],
-    pub x: &'a [T],
+pub struct Saved<'a, T, A = &'a [T]> {
+    pub dy: A,
+    pub x: A,
     pub weight: &'a [T],
     pub mean: &'a [T],
     pub var: &'a [T],
@@ -198,41 +231,26 @@ pub(crate) fn backward_with<T: Real, F: Function>(
     for (name, vector) in [("weight", weight), ("mean", mean), ("var", var), ("dweight", dweight), ("dbias", dbias)] {
         require_len(name, vector, d.channels)?;
     }
-    let each = d.each();
-    let shares = Share::new(dx, d.images, d.channels, d.inner).by_rows(each);
-    let tasks = shares.zip(dweight.chunks_mut(each).zip(dbias.chunks_mut(each)));
     if let Some((_, bias)) = behind {
         require_len("bias", bias, d.channels)?;
     }
-    let upstream = if behind.is_some() { d.count() } else { 0 };
-    let space = || Ok([zeros(d.held())?, zeros(d.held())?, zeros(d.held())?, zeros(upstream)?]);
-    let (count, cost) = (T::from_usize(d.count()), d.len().saturating_mul(1 + F::COST));
-    exec.for_each_with(cost, tasks, space, |[held_dy, held_x, result, upstream]: &mut [Buffer<T>; 4], task| {
-        let (mut dx, (dweight, dbias)) = task;
-        for (c, (dweight, dbias)) in dx.rows().zip(dweight.iter_mut().zip(dbias)) {
-            let (dy, x) = (d.channel(dy, c, held_dy), d.channel(x, c, held_x));
-            let (m, r) = (mean[c], d.inverse(var[c]));
-            let dy = match behind {
-                Some((f, bias)) => {
-                    let z = Normalised { x: &[], m, r, weight: weight[c], bias: bias[c] };
-                    for (n, y) in upstream.chunks_exact_mut(x.len.max(1)).enumerate() {
-                        exec.run(Fill { terms: Normalised { x: x.get(n), ..z }, y: &mut *y });
-                        exec.run(InPlace { f, dy: Some(dy.get(n)), y });
-                    }
-                    Planes { x: upstream, step: x.len, ..x }
-                }
-                None => dy,
-            };
-            *dbias = exec.run(Sum(dy)); // (B1)
-            *dweight = exec.run(ProductSum { dy, x, m, r }); // (B2)
-            let share = |total: T| if d.training { weight[c] * total / count } else { T::ZERO };
-            let (mean, slope, weight, training) = (share(*dbias), share(*dweight), weight[c], d.training);
-            write(&mut dx, c, d, result, |n, dx| {
-                let terms = InputGradient { dy: dy.get(n), x: x.get(n), m, r, weight, mean, slope, training };
-                exec.run(Fill { terms, y: dx });
-            });
-        }
-    })?;
+    let each = d.each();
+    let shares = Share::new(dx, d.images, d.channels, d.inner).by_rows(each);
+    let tasks = shares.zip(dweight.chunks_mut(each).zip(dbias.chunks_mut(each)));
+    let cost = d.len().saturating_mul(1 + F::COST);
+    exec.for_each_with(
+        cost,
+        tasks,
+        || d.backward_space(behind.is_some()),
+        |space, (mut dx, (dweight, dbias))| {
+            let own = dx.rows();
+            let [dy, x] = [dy, x].map(|x| Channels::new(x, own.start, d));
+            let [weight, mean, var] = [weight, mean, var].map(|vector| &vector[own.clone()]);
+            let behind = behind.map(|(f, bias)| (f, &bias[own.clone()]));
+            let saved = Saved { dy, x, weight, mean, var };
+            backward_rows(behind, saved, &mut dx, [dweight, dbias], d, space, exec);
+        },
+    )?;
     if let Some((dmean, dvar)) = running {
         require_len("drunning_mean", dmean, d.channels)?;
         require_len("drunning_var", dvar, d.channels)?;
@@ -241,9 +259,45 @@ pub(crate) fn backward_with<T: Real, F: Function>(
     Ok(())
 }
 
+/// The channels of a task: all vectors, dy and x begin with the first row of dx.
+pub(crate) fn backward_rows<T: Real, F: Function>(
+    behind: Option<(F, &[T])>,
+    saved: Saved<T, Channels<T>>,
+    dx: &mut Share<T>,
+    [dweight, dbias]: [&mut [T]; 2],
+    d: &Dims,
+    [held_dy, held_x, result, upstream]: &mut [Buffer<T>; 4],
+    exec: &Exec,
+) {
+    let count = T::from_usize(d.count());
+    for (c, row) in dx.rows().enumerate() {
+        let (dy, x) = (saved.dy.planes(c, d, held_dy), saved.x.planes(c, d, held_x));
+        let (m, r, weight) = (saved.mean[c], d.inverse(saved.var[c]), saved.weight[c]);
+        let dy = match behind {
+            Some((f, bias)) => {
+                let z = Normalised { x: &[], m, r, weight, bias: bias[c] };
+                for (n, y) in upstream.chunks_exact_mut(x.len.max(1)).enumerate() {
+                    exec.run(Fill { terms: Normalised { x: x.get(n), ..z }, y: &mut *y });
+                    exec.run(InPlace { f, dy: Some(dy.get(n)), y });
+                }
+                Planes { x: upstream, step: x.len, ..x }
+            }
+            None => dy,
+        };
+        dbias[c] = exec.run(Sum(dy)); // (B1)
+        dweight[c] = exec.run(ProductSum { dy, x, m, r }); // (B2)
+        let share = |total: T| if d.training { weight * total / count } else { T::ZERO };
+        let (mean, slope, training) = (share(dbias[c]), share(dweight[c]), d.training);
+        write(dx, row, d, result, |n, dx| {
+            let terms = InputGradient { dy: dy.get(n), x: x.get(n), m, r, weight, mean, slope, training };
+            exec.run(Fill { terms, y: dx });
+        });
+    }
+}
+
 /// No function behind it.
 #[derive(Clone, Copy)]
-struct Identity;
+pub(crate) struct Identity;
 
 impl Function for Identity {
     #[inline(always)]

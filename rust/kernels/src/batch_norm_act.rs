@@ -8,10 +8,11 @@
 //! The tasks and their arithmetic are those of [`batch_norm`] and of the activations: the same bits as one after the other. dz of a
 //! channel stays in the cache.
 
-use crate::batch_norm::{self, Dims, Gradients, Saved};
+use crate::batch_norm::{self, Channels, Dims, Gradients, Saved};
 use crate::elementwise::{HalfSquare, InPlace, WithSlope};
 use crate::error::Error;
-use crate::exec::Exec;
+use crate::exec::{Buffer, Exec};
+use crate::gemm::Share;
 use crate::real::Real;
 use crate::{gelu, relu, silu};
 
@@ -80,6 +81,36 @@ pub fn backward<T: Real>(
     with!(activation, f => batch_norm::backward_with(Some((f, bias)), saved, gradients, d, exec)) // (B1) (B2)
 }
 
+/// [`batch_norm::forward_rows`] and the activation.
+#[allow(clippy::too_many_arguments)]
+pub(crate) fn forward_rows<T: Real>(
+    x: Channels<T>,
+    parameters: [&[T]; 2],
+    y: &mut Share<T>,
+    statistics: [&mut [T]; 2],
+    activation: Activation,
+    d: &Dims,
+    space: &mut [Buffer<T>; 2],
+    exec: &Exec,
+) {
+    with!(activation, f => batch_norm::forward_rows(Some(f), x, parameters, y, statistics, d, space, exec))
+}
+
+/// [`batch_norm::backward_rows`] with the activation.
+#[allow(clippy::too_many_arguments)]
+pub(crate) fn backward_rows<T: Real>(
+    saved: Saved<T, Channels<T>>,
+    bias: &[T],
+    dx: &mut Share<T>,
+    gradients: [&mut [T]; 2],
+    activation: Activation,
+    d: &Dims,
+    space: &mut [Buffer<T>; 4],
+    exec: &Exec,
+) {
+    with!(activation, f => batch_norm::backward_rows(Some((f, bias)), saved, dx, gradients, d, space, exec))
+}
+
 impl Activation {
     /// act(z) in the place of z; in `kept` what [`Activation::pull`] needs of z, which has cost next to nothing.
     pub fn value_and_slope<T: Real>(self, z: &mut [T], kept: &mut [T], exec: &Exec) {
@@ -134,7 +165,7 @@ mod tests {
             let gradients = |dy: &[T], behind: bool| {
                 let mut all = [len, channels, channels, channels, channels].map(unwritten::<T>);
                 let [dx, dweight, dbias, dmean, dvar] = &mut all;
-                let saved = Saved { dy, x: &x, weight: &weight, mean: &mean, var: &var };
+                let saved = Saved { dy, x: &x[..], weight: &weight, mean: &mean, var: &var };
                 let running = (!training).then_some((&mut dmean[..], &mut dvar[..]));
                 let to = Gradients { dx, dweight, dbias, running };
                 let done = if behind {

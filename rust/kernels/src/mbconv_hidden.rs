@@ -9,11 +9,12 @@
 //! Constraints  (C1) x is (N, C, H, W), C ≥ 1    (C2) weight is (C, 1, kh, kw)    (C3) the statistics are all given or none
 //!
 //! Channels do not meet. A task takes a few of them, in all images, through all steps while they are in the cache, with the kernels of
-//! the operators that the steps are: the bits are those of one after the other, and memory sees x and y only.
+//! the operators that the steps are: the bits are those of one after the other, and memory sees x and y only. The norms read x and dy
+//! where they are and write y and dx to their places.
 
 use std::ops::Range;
 
-use crate::batch_norm::{self, Saved};
+use crate::batch_norm::{self, Channels, Identity, Saved};
 use crate::batch_norm_act::{self, Activation};
 use crate::conv2d;
 use crate::error::{Error, require};
@@ -135,20 +136,21 @@ pub fn forward<T: Real>(
     exec: &Exec,
 ) -> Result<(), Error> {
     d.check(x, parameters, y)?;
-    let (each, (len, out_len), all) = (d.each(), d.lens(d.each()), (d.conv.images, d.channels()));
+    let (each, images, (plane, out_plane), (len, out_len)) = (d.each(), d.conv.images, d.planes(), d.lens(d.each()));
     let [before, after] = statistics.map(|norm| chunks(norm, each));
-    let tasks = Share::new(y, all.0, all.1, d.planes().1).by_rows(each).zip(before.zip(after));
-    let space = || Ok(([zeros(len)?, zeros(len)?], [zeros(out_len)?, zeros(out_len)?]));
-    exec.try_for_each_with(d.cost(), tasks, space, |(inner, outer), (mut share, ([mean, var], [mean_h, var_h]))| {
-        let (own, alone) = (share.rows(), &Exec::new(1, exec.level(), &|| false));
-        let (p, d) = (parameters.of(own.clone(), d), &d.part(own.len())?);
-        let ([before, after], act, (len, out_len)) = (p.norms, p.activation, d.lens(own.len()));
-        let ([own_x, a], [h, y]) = (first(inner, len), first(outer, out_len));
-        gather(x, &own, all, own_x);
-        batch_norm_act::forward(own_x, before[0], before[1], a, mean, var, act, &d.before, alone)?; // (F1)
-        conv2d::forward(a, p.weight, None, h, &d.conv, alone)?; // (F2)
-        batch_norm_act::forward(h, after[0], after[1], y, mean_h, var_h, act, &d.after, alone)?; // (F3)
-        scatter(y, all.0, &mut share);
+    let tasks = Share::new(y, images, d.channels(), out_plane).by_rows(each).zip(before.zip(after));
+    let space = || Ok(([zeros(len)?], [zeros(out_len)?], d.before.space()?, d.after.space()?));
+    exec.try_for_each_with(d.cost(), tasks, space, |(inner, outer, on_x, on_h), (mut y, (of_x, of_h))| {
+        let (own, alone) = (y.rows(), &Exec::new(1, exec.level(), &|| false));
+        let (p, part, act) = (parameters.of(own.clone(), d), d.part(own.len())?, parameters.activation);
+        let (len, out_len) = d.lens(own.len());
+        let ([a], [h]) = (first(inner, len), first(outer, out_len));
+        let x = Channels::new(x, own.start, &d.before);
+        let mut to = Share::new(a, images, own.len(), plane);
+        batch_norm_act::forward_rows(x, p.norms[0], &mut to, of_x, act, &d.before, on_x, alone); // (F1)
+        conv2d::forward(a, p.weight, None, h, &part.conv, alone)?; // (F2)
+        let h = Channels::new(h, 0, &part.after);
+        batch_norm_act::forward_rows(h, p.norms[1], &mut y, of_h, act, &d.after, on_h, alone); // (F3)
         Ok(())
     })
 }
@@ -172,38 +174,39 @@ pub fn backward<T: Real>(
 ) -> Result<(), Error> {
     d.check(x, parameters, dy)?;
     d.check(gradients.x, parameters, dy)?;
-    let (each, (len, out_len), all) = (d.each(), d.lens(d.each()), (d.conv.images, d.channels()));
+    let (each, images, (plane, out_plane), (len, out_len)) = (d.each(), d.conv.images, d.planes(), d.lens(d.each()));
     let Gradients { x: dx, mut norms, weight: dweight, running } = gradients;
     let [before, after] = norms.each_mut().map(|norm| chunks(norm.each_mut().map(|vector| &mut **vector), each));
-    let shares = Share::new(dx, all.0, all.1, d.planes().0).by_rows(each);
+    let shares = Share::new(dx, images, d.channels(), plane).by_rows(each);
     let tasks = shares.zip(dweight.chunks_mut(each * d.conv.taps())).zip(before.zip(after));
     let space = || {
-        let kept = [zeros(each)?, zeros(each)?];
-        let inner = [zeros(len)?, zeros(len)?, zeros(len)?, zeros(len)?];
-        Ok((inner, [zeros(out_len)?, zeros(out_len)?, zeros(out_len)?], kept))
+        let inner = [zeros(len)?, zeros(len)?, zeros(len)?];
+        let norms = (d.before.space()?, d.before.backward_space(false)?, d.after.backward_space(true)?);
+        Ok((inner, [zeros(out_len)?, zeros(out_len)?], norms, [zeros(each)?, zeros(each)?]))
     };
-    exec.try_for_each_with(2 * d.cost(), tasks, space, |(inner, outer, kept), ((mut share, dweight), (to, to_h))| {
-        let (own, alone) = (share.rows(), &Exec::new(1, exec.level(), &|| false));
-        let (p, d) = (parameters.of(own.clone(), d), &d.part(own.len())?);
-        let ([before, after], act, (len, out_len)) = (p.norms, p.activation, d.lens(own.len()));
-        let ([own_x, a, da, slope], [dy_own, h, dh]) = (first(inner, len), first(outer, out_len));
+    exec.try_for_each_with(2 * d.cost(), tasks, space, |space, ((mut dx, dweight), (to_x, to_h))| {
+        let (inner, outer, (again, on_x, on_h), kept) = space;
+        let (own, alone) = (dx.rows(), &Exec::new(1, exec.level(), &|| false));
+        let (p, part, act) = (parameters.of(own.clone(), d), d.part(own.len())?, parameters.activation);
+        let [[weight, _], [weight_h, bias_h]] = p.norms;
         let [[mean, var], [mean_h, var_h]] = statistics.map(|norm| norm.map(|vector| &vector[own.clone()]));
-        gather(dy, &own, all, dy_own);
-        gather(x, &own, all, own_x);
-        let [kept_mean, kept_var] = first(kept, own.len());
-        kept_mean.copy_from_slice(mean);
-        kept_var.copy_from_slice(var);
-        let fixed = d.before.fixed();
-        batch_norm::forward(own_x, before[0], before[1], a, kept_mean, kept_var, &fixed, alone)?;
+        let (len, out_len) = d.lens(own.len());
+        let ([a, da, slope], [h, dh]) = (first(inner, len), first(outer, out_len));
+        let (x, dy) = (Channels::new(x, own.start, &d.before), Channels::new(dy, own.start, &d.after));
+        let fixed = first(kept, own.len());
+        fixed[0].copy_from_slice(mean);
+        fixed[1].copy_from_slice(var);
+        let mut to = Share::new(a, images, own.len(), plane);
+        batch_norm::forward_rows(None::<Identity>, x, p.norms[0], &mut to, fixed, &d.before.fixed(), again, alone);
         act.value_and_slope(a, slope, alone); // (F1) again
-        conv2d::forward(a, p.weight, None, h, &d.conv, alone)?; // (F2) again
-        let saved = Saved { dy: dy_own, x: h, weight: after[0], mean: mean_h, var: var_h };
-        batch_norm_act::backward(saved, after[1], norm_gradients(dh, to_h), act, &d.after, alone)?; // (B1)
-        conv2d::backward(dh, a, p.weight, da, dweight, None, &d.conv, alone)?; // (B2)
+        conv2d::forward(a, p.weight, None, h, &part.conv, alone)?; // (F2) again
+        let saved = Saved { dy, x: Channels::new(h, 0, &part.after), weight: weight_h, mean: mean_h, var: var_h };
+        let mut to = Share::new(dh, images, own.len(), out_plane);
+        batch_norm_act::backward_rows(saved, bias_h, &mut to, to_h, act, &d.after, on_h, alone); // (B1)
+        conv2d::backward(dh, a, p.weight, da, dweight, None, &part.conv, alone)?; // (B2)
         act.pull(da, slope, alone);
-        let saved = Saved { dy: slope, x: own_x, weight: before[0], mean, var };
-        batch_norm::backward(saved, norm_gradients(a, to), &d.before, alone)?; // (B3)
-        scatter(a, all.0, &mut share);
+        let saved = Saved { dy: Channels::new(slope, 0, &part.before), x, weight, mean, var };
+        batch_norm::backward_rows(None::<(Identity, &[T])>, saved, &mut dx, to_x, &d.before, on_x, alone); // (B3)
         Ok(())
     })?;
     for (k, running) in running.into_iter().flatten().enumerate() {
@@ -211,10 +214,6 @@ pub fn backward<T: Real>(
         d.before.running_gradients(parameters.norms[k][0], statistics[k][1], (dweight, dbias), running);
     }
     Ok(())
-}
-
-fn norm_gradients<'a, T>(dx: &'a mut [T], [dweight, dbias]: [&'a mut [T]; 2]) -> batch_norm::Gradients<'a, T> {
-    batch_norm::Gradients { dx, dweight, dbias, running: None }
 }
 
 /// Two vectors cut alike.
@@ -225,25 +224,6 @@ fn chunks<T>([a, b]: [&mut [T]; 2], each: usize) -> impl Iterator<Item = [&mut [
 /// The first elements of every buffer.
 fn first<T, const N: usize>(buffers: &mut [Buffer<T>; N], len: usize) -> [&mut [T]; N] {
     buffers.each_mut().map(|buffer| &mut buffer[..len])
-}
-
-/// The channels `own` of all images of x, one image after the other.
-fn gather<T: Real>(x: &[T], own: &Range<usize>, (images, all): Pair, to: &mut [T]) {
-    let plane = x.len() / (images * all).max(1);
-    for n in 0..images {
-        let from = &x[(n * all + own.start) * plane..(n * all + own.end) * plane];
-        to[n * from.len()..(n + 1) * from.len()].copy_from_slice(from);
-    }
-}
-
-/// Channels that were gathered to their places.
-fn scatter<T: Real>(from: &[T], images: usize, share: &mut Share<T>) {
-    let rows = share.rows();
-    let plane = from.len() / (images * rows.len()).max(1);
-    for (at, from) in from.chunks_exact(plane.max(1)).enumerate() {
-        let (n, c) = (at / rows.len(), at % rows.len());
-        share.from_column(n * plane).row(rows.start + c, 0..plane).copy_from_slice(from);
-    }
 }
 
 #[cfg(test)]

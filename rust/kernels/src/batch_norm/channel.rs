@@ -6,20 +6,36 @@ use crate::lanes::{Isa, Task, V, Vector};
 use crate::real::Real;
 use crate::sums::{self, Pairwise, Products, Squares, Terms};
 
-impl Dims {
-    /// The values of a channel of x: in their place, or in `held`.
-    pub fn channel<'a, T: Real>(&self, x: &'a [T], c: usize, held: &'a mut [T]) -> Planes<'a, T> {
-        let (step, len) = (self.channels * self.inner, self.inner);
-        if !self.is_small() {
-            return Planes { x: x.get(c * len..).unwrap_or(&[]), step, len, planes: self.images };
+/// Channels of all images: an array (N, all, inner) from the first of them on.
+#[derive(Clone, Copy)]
+pub struct Channels<'a, T> {
+    x: &'a [T],
+    all: usize,
+}
+
+impl<'a, T: Real> Channels<'a, T> {
+    /// Those of x (N, channels, inner) from `first` on.
+    pub fn new(x: &'a [T], first: usize, d: &Dims) -> Self {
+        Channels { x: x.get(first * d.inner..).unwrap_or(&[]), all: d.channels }
+    }
+
+    /// The values of a channel: in their place, or in `held`.
+    pub fn planes<'b>(&self, c: usize, d: &Dims, held: &'b mut [T]) -> Planes<'b, T>
+    where
+        'a: 'b,
+    {
+        let (step, len) = (self.all * d.inner, d.inner);
+        let x = self.x.get(c * len..).unwrap_or(&[]);
+        if !d.is_small() {
+            return Planes { x, step, len, planes: d.images };
         }
         if len == 1 {
-            for (to, &from) in held.iter_mut().zip(x[c..].iter().step_by(step)) {
+            for (to, &from) in held.iter_mut().zip(x.iter().step_by(step)) {
                 *to = from;
             }
         } else {
-            for (to, from) in held.chunks_exact_mut(len.max(1)).zip(x.chunks_exact(step.max(1))) {
-                to.copy_from_slice(&from[c * len..(c + 1) * len]);
+            for (to, from) in held.chunks_exact_mut(len.max(1)).zip(x.chunks(step.max(1))) {
+                to.copy_from_slice(&from[..len]);
             }
         }
         Planes { x: held, step: 0, len: held.len(), planes: 1 }

@@ -37,7 +37,7 @@ fn check<T: Real>(images: usize, channels: usize, inner: usize, training: bool, 
         forward(&x, &weight, &bias, &mut y1, &mut mean1, &mut var1, &d, exec).unwrap();
         let [mut dx1, mut dweight1, mut dbias1, mut dmean1, mut dvar1] =
             [len, channels, channels, channels, channels].map(unwritten);
-        let saved = Saved { dy: &dy, x: &x, weight: &weight, mean: &mean1, var: &var1 };
+        let saved = Saved { dy: &dy[..], x: &x[..], weight: &weight, mean: &mean1, var: &var1 };
         let running = (!training).then_some((&mut dmean1[..], &mut dvar1[..]));
         let gradients = Gradients { dx: &mut dx1, dweight: &mut dweight1, dbias: &mut dbias1, running };
         backward(saved, gradients, &d, exec).unwrap();

@@ -39,11 +39,11 @@ fn check<T: Real>((x_shape, kernel, stride, padding, training): Case, activation
         let mut each = [(); 8].map(|()| unwritten::<T>(channels));
         let [dw1, db1, dw2, db2, dm1, dv1, dm2, dv2] = &mut each;
         let to = batch_norm::Gradients { dx: &mut dh, dweight: dw2, dbias: db2, running: running(dm2, dv2, training) };
-        let saved = Saved { dy: &dy, x: &h, weight: w2, mean: m2, var: v2 };
+        let saved = Saved { dy: &dy[..], x: &h[..], weight: w2, mean: m2, var: v2 };
         batch_norm_act::backward(saved, b2, to, activation, &d.after, exec).expect("it runs");
         conv2d::backward(&dh, &a, &weight, &mut da, &mut dweight, None, &d.conv, exec).expect("it runs");
         let to = batch_norm::Gradients { dx: &mut dx, dweight: dw1, dbias: db1, running: running(dm1, dv1, training) };
-        let saved = Saved { dy: &da, x: &x, weight: w1, mean: m1, var: v1 };
+        let saved = Saved { dy: &da[..], x: &x[..], weight: w1, mean: m1, var: v1 };
         batch_norm_act::backward(saved, b1, to, activation, &d.before, exec).expect("it runs");
 
         let (mut own_dx, mut own_dweight) = (unwritten::<T>(len), unwritten::<T>(channels * taps));

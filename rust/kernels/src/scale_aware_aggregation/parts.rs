@@ -57,7 +57,7 @@ pub fn backward<T: Real>(
     let Gradients { x: dx, proj0_weight, proj0_bias, bn_weight, bn_bias, proj1_weight, proj1_bias, running } = g;
     pointwise_conv::backward(dy, &act, a.proj1_weight, &mut da, proj1_weight, Some(proj1_bias), &d.mix, exec)?; // (B1)
     gelu::backward(&da, &u, &mut act, &form, exec)?; // (B2), du in the place of a
-    let saved = Saved { dy: &act, x: &e, weight: a.bn_weight, mean, var };
+    let saved = Saved { dy: &act[..], x: &e[..], weight: a.bn_weight, mean, var };
     let gradients = batch_norm::Gradients { dx: &mut da, dweight: bn_weight, dbias: bn_bias, running };
     batch_norm::backward(saved, gradients, &d.norm, exec)?; // (B3), de in the place of da
     let mut dp = zeros(p.len())?;
