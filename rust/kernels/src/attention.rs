@@ -28,7 +28,7 @@ use std::ops::Range;
 
 use crate::error::{Error, require};
 use crate::exec::Exec;
-use crate::gemm::{DEPTH, Onto, PANEL, PITCH, Panels, Share, Tiles, Transpose};
+use crate::gemm::{Ahead, DEPTH, Onto, PANEL, PITCH, Panels, Share, Tiles, Transpose};
 use crate::planes::product;
 use crate::real::Real;
 
@@ -194,7 +194,7 @@ pub(crate) fn multiply<T: Real>(a: &[[T; PITCH]], depth: usize, b: Right<T>, to:
         let starts: [usize; MOST] = std::array::from_fn(|p| b.first + (i * MOST + p) * b.step);
         let starts = &starts[..columns.len().div_ceil(PANEL)];
         let b = Panels { data: b.data, starts, pitch: b.pitch, run: depth.max(1), jump: 0 };
-        exec.run(Tiles { a, depth, b, c: &mut *c, row, columns, onto: Onto::c(add) });
+        exec.run(Tiles { a, depth, b, c: &mut *c, row, columns, onto: Onto::c(add), next: Ahead::NOTHING });
     }
 }
 

@@ -19,7 +19,7 @@ use std::ops::Range;
 
 use crate::error::{Error, require};
 use crate::exec::{Exec, zeros};
-use crate::gemm::{DEPTH, MAX_ROWS, Onto, PANEL, PITCH, Panels, Share, Tiles, even, tile_rows};
+use crate::gemm::{Ahead, DEPTH, MAX_ROWS, Onto, PANEL, PITCH, Panels, Share, Tiles, even, tile_rows};
 use crate::planes::{product, require_len};
 use crate::real::Real;
 
@@ -230,6 +230,7 @@ fn project<T: Real>(out: Out<T>, depth: usize, panels: &[T], a: &mut [T], to: &m
                 row: row + tile.start,
                 columns: columns.clone(),
                 onto: if block > 0 { Onto::C } else { Onto::rows(out.bias.map(|bias| &bias[tile])) },
+                next: Ahead::NOTHING,
             });
         }
     }

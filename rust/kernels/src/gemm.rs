@@ -15,11 +15,14 @@ use crate::exec::Exec;
 use crate::lanes::{self, Isa, Task, V, Vector};
 use crate::real::Real;
 
+mod ahead;
 mod product;
 mod share;
 mod stored;
 mod transpose;
 
+pub use ahead::Ahead;
+use ahead::Lines;
 pub use product::{Matrix, Pack, Product, Source};
 use share::Place;
 pub use share::Share;
@@ -95,6 +98,8 @@ pub struct Tiles<'a, 'b, T> {
     pub row: usize,
     pub columns: Range<usize>,
     pub onto: Onto<'a, T>,
+    /// What is read after these tiles.
+    pub next: Ahead<'a, T>,
 }
 
 /// What the sums are added to.
@@ -133,32 +138,39 @@ impl<'a, T: Real> Onto<'a, T> {
 impl<T: Real> Task for Tiles<'_, '_, T> {
     type Out = ();
     #[inline(always)]
-    fn run<I: Isa>(mut self) {
+    fn run<I: Isa>(self) {
+        if self.next.is_nothing() { self.tiles::<I, false>() } else { self.tiles::<I, true>() }
+    }
+}
+
+impl<T: Real> Tiles<'_, '_, T> {
+    #[inline(always)]
+    fn tiles<I: Isa, const ASK: bool>(mut self) {
         let mut sums = [[T::ZERO; PANEL]; MAX_ROWS];
+        let calls = self.b.starts.len() * (PANEL / (2 * V::<T, I>::LANES));
+        let next = &mut self.next.clone().lines(calls);
         for (i, &start) in self.b.starts.iter().enumerate() {
             let (first, column) = (i * PANEL, self.columns.start + i * PANEL);
             let n = PANEL.min(self.columns.end - column);
             let onto = self.onto.at(first..first + n);
             match self.c.from_column(column).panel(self.row..self.row + self.a.len()) {
-                Some(place) if n == PANEL => self.sums::<I>(start, n, place, onto),
+                Some(place) if n == PANEL => self.sums::<I, ASK>(start, n, place, onto, next),
                 _ => {
-                    self.sums::<I>(start, n, Place::of(&mut sums), Onto::Nothing);
+                    self.sums::<I, ASK>(start, n, Place::of(&mut sums), Onto::Nothing, next);
                     self.put::<I>(&sums, column, n, onto);
                 }
             }
         }
     }
-}
 
-impl<T: Real> Tiles<'_, '_, T> {
     /// The first `n` columns of the panel at `start`, or more, for all rows of A.
     #[inline(always)]
-    fn sums<I: Isa>(&self, start: usize, n: usize, to: Place<T>, onto: Onto<T>) {
+    fn sums<I: Isa, const ASK: bool>(&self, start: usize, n: usize, to: Place<T>, onto: Onto<T>, next: &mut Lines<T>) {
         macro_rules! rows {
             ($column:ident: $($small:literal)*; $($large:literal)*) => {
                 match self.a.len() {
-                    $($small => sums::<T, I, $small>(self, start, $column, to, onto),)*
-                    $($large if I::REGISTERS >= 32 => sums::<T, I, $large>(self, start, $column, to, onto),)*
+                    $($small => sums::<T, I, ASK, $small>(self, start, $column, to, onto, next),)*
+                    $($large if I::REGISTERS >= 32 => sums::<T, I, ASK, $large>(self, start, $column, to, onto, next),)*
                     rows => unreachable!("a tile of {rows} rows"),
                 }
             };
@@ -195,27 +207,49 @@ impl<T: Real> Tiles<'_, '_, T> {
 
 /// A·B for R rows and two vectors of columns of the panel at `start`, from `column` on, one fused chain each.
 #[inline(always)]
-fn sums<T: Real, I: Isa, const R: usize>(tiles: &Tiles<T>, start: usize, column: usize, to: Place<T>, onto: Onto<T>) {
+fn sums<T: Real, I: Isa, const ASK: bool, const R: usize>(
+    tiles: &Tiles<T>,
+    start: usize,
+    column: usize,
+    to: Place<T>,
+    onto: Onto<T>,
+    next: &mut Lines<T>,
+) {
     let Tiles { a, depth, ref b, .. } = *tiles;
     let Some(a) = a.first_chunk::<R>() else { return };
     let lanes = V::<T, I>::LANES;
     let mut sums = [[V::<T, I>::zero(); 2]; R];
     let (mut done, mut start) = (0, start + column);
     assert!(depth <= PITCH);
+    next.begin();
     while done < depth {
         let run = b.run.min(depth - done);
         let data = &b.data[start..][..(run - 1) * b.pitch + 2 * lanes];
-        for k in 0..run {
-            // SAFETY: k < run, so these columns end where `data` was cut, or before.
-            let row = unsafe { data.get_unchecked(k * b.pitch..k * b.pitch + 2 * lanes) };
-            let (left, right) = (V::<T, I>::load(row), V::<T, I>::load(&row[lanes..]));
-            lanes::prefetch(data, (k + AHEAD) * b.pitch);
-            lanes::prefetch(data, (k + AHEAD) * b.pitch + lanes);
-            for r in 0..R {
-                // SAFETY: done + k < done + run <= depth <= PITCH.
-                let factor = V::<T, I>::splat(unsafe { *a[r].get_unchecked(done + k) });
-                sums[r][0] = factor.mul_add(left, sums[r][0]);
-                sums[r][1] = factor.mul_add(right, sums[r][1]);
+        let mut k = 0;
+        while k < run {
+            // One line with every row of B, in a loop without choices.
+            let (far, step, end) = match if ASK { next.some(run - k) } else { None } {
+                Some((far, n)) => (far, Lines::<T>::LINE, k + n),
+                None => (data, 0, run),
+            };
+            let mut at = 0;
+            while k < end {
+                // SAFETY: k < run, so these columns end where `data` was cut, or before.
+                let row = unsafe { data.get_unchecked(k * b.pitch..k * b.pitch + 2 * lanes) };
+                let (left, right) = (V::<T, I>::load(row), V::<T, I>::load(&row[lanes..]));
+                lanes::prefetch(data, (k + AHEAD) * b.pitch);
+                lanes::prefetch(data, (k + AHEAD) * b.pitch + lanes);
+                if ASK {
+                    lanes::prefetch_far(far, at);
+                    at += step;
+                }
+                for r in 0..R {
+                    // SAFETY: done + k < done + run <= depth <= PITCH.
+                    let factor = V::<T, I>::splat(unsafe { *a[r].get_unchecked(done + k) });
+                    sums[r][0] = factor.mul_add(left, sums[r][0]);
+                    sums[r][1] = factor.mul_add(right, sums[r][1]);
+                }
+                k += 1;
             }
         }
         done += run;

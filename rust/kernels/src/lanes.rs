@@ -29,7 +29,7 @@ mod tests;
 pub use corners::{AtCorners, Corners, Pieces, at_corners};
 pub use erf::{ERF_F32, ERF_F64, ErfConstants, complement, erf, gauss, logistic, normal_tail, within};
 pub use exp::{EXP_F32, EXP_F64, ExpConstants};
-pub use products::{add_products, add_scores, prefetch};
+pub use products::{add_products, add_scores, prefetch, prefetch_far};
 pub use rows::{add_assign, axpy, dot, exp_sum, max, scale, sum};
 
 /// The vector of element type `T` at level `I`.

@@ -7,8 +7,8 @@ use super::windows::Order;
 use crate::error::Error;
 use crate::exec::{Buffer, Exec, zeros};
 use crate::gemm::{
-    DEPTH, MAX_ROWS, Matrix, Onto, PANEL, PITCH, Pack, Panels, Product, Share, Stored, Tiles, Transpose, even, pieces,
-    tile_rows,
+    Ahead, DEPTH, MAX_ROWS, Matrix, Onto, PANEL, PITCH, Pack, Panels, Product, Share, Stored, Tiles, Transpose, even,
+    pieces, tile_rows,
 };
 use crate::lanes::{self, Isa, Task};
 use crate::planes::product;
@@ -186,6 +186,7 @@ fn multiply<T: Real>(
             row: 0,
             columns: 0..columns,
             onto: Onto::c(terms.start > 0),
+            next: Ahead::NOTHING,
         });
         at += n * starts.len() * PANEL;
     }

@@ -7,7 +7,7 @@ use super::slab::{ChannelsLast, Region};
 use crate::error::Error;
 use crate::exec::{Buffer, Exec, zeros};
 use crate::gemm::{
-    DEPTH, MAX_ROWS, Onto, PANEL, PITCH, Panels, Share, Tiles, Transpose, even, in_images, pieces, tile_rows,
+    Ahead, DEPTH, MAX_ROWS, Onto, PANEL, PITCH, Panels, Share, Tiles, Transpose, even, in_images, pieces, tile_rows,
 };
 use crate::planes::product;
 use crate::real::Real;
@@ -143,8 +143,16 @@ fn add_pixels<T: Real>(
                 });
             }
         }
+        let following = in_images(block.end..(block.end + DEPTH).min(images.end * pixels), pixels).next();
+        let next = following.map_or(Ahead::NOTHING, |(image, inside, _)| {
+            let first = (image * d.groups + group) * (d.inputs / d.groups) + channels.start;
+            let x = &x[first * pixels + inside.start..];
+            let dy = &dy[(image * d.outputs + outputs.start) * pixels + inside.start..];
+            Ahead::new([(x, channels.len()), (dy, outputs.len())], pixels, inside.len())
+        });
         let (a_rows, _) = space.a.as_chunks_mut::<PITCH>();
-        for tile in even(outputs.len(), outputs.len().div_ceil(tile_rows(exec))) {
+        let tiles = outputs.len().div_ceil(tile_rows(exec));
+        for (i, tile) in even(outputs.len(), tiles).enumerate() {
             let row = outputs.start + tile.start;
             for (to, r) in a_rows.iter_mut().zip(row..outputs.start + tile.end) {
                 for (image, inside, before) in in_images(block.clone(), pixels) {
@@ -160,6 +168,7 @@ fn add_pixels<T: Real>(
                 row,
                 columns: columns.clone(),
                 onto: Onto::c(block.start > 0),
+                next: next.part(i, tiles),
             });
         }
     }
@@ -238,6 +247,7 @@ fn add_images<T: Real>(
                         row: tile.start,
                         columns: 0..layout.columns(),
                         onto: Onto::c(true),
+                        next: Ahead::NOTHING,
                     });
                 }
             }

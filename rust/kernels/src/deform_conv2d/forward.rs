@@ -6,7 +6,7 @@ use super::sample::Sample;
 use super::{Arguments, Block, Dims, channels_last};
 use crate::error::Error;
 use crate::exec::{Buffer, Exec, zeros};
-use crate::gemm::{DEPTH, Onto, PANEL, PITCH, Panels, Share, Tiles, Transpose, even, pieces, tile_rows};
+use crate::gemm::{Ahead, DEPTH, Onto, PANEL, PITCH, Panels, Share, Tiles, Transpose, even, pieces, tile_rows};
 use crate::pieces::reserved;
 use crate::planes::product;
 use crate::real::Real;
@@ -175,6 +175,7 @@ fn multiply<T: Real>(
                 row: tile.start,
                 columns: columns.clone(),
                 onto: Onto::c(add),
+                next: Ahead::NOTHING,
             });
         }
     }

@@ -7,7 +7,9 @@ use super::parts::{Cut, Part};
 use super::{Block, Dims};
 use crate::error::Error;
 use crate::exec::{Buffer, zeros};
-use crate::gemm::{DEPTH, Onto, PANEL, PITCH, Panels, Share, Tiles, Transpose, even, in_images, pieces, tile_rows};
+use crate::gemm::{
+    Ahead, DEPTH, Onto, PANEL, PITCH, Panels, Share, Tiles, Transpose, even, in_images, pieces, tile_rows,
+};
 use crate::pieces::reserved;
 use crate::planes::product;
 use crate::real::Real;
@@ -101,6 +103,7 @@ impl<T: Real> Call<'_, T> {
                         row: tile.start,
                         columns: first * PANEL..(first + starts.len()) * PANEL,
                         onto: Onto::c(terms.start > 0),
+                        next: Ahead::NOTHING,
                     });
                 }
             }
@@ -125,6 +128,7 @@ impl<T: Real> Call<'_, T> {
                 row: tile.start,
                 columns: 0..part.columns,
                 onto: Onto::c(add),
+                next: Ahead::NOTHING,
             });
         }
     }

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{MAX_ROWS, Onto, PANEL, PITCH, Panels, Share, Tiles, Transpose, even, tile_rows};
+use super::{Ahead, MAX_ROWS, Onto, PANEL, PITCH, Panels, Share, Tiles, Transpose, even, tile_rows};
 use crate::error::Error;
 use crate::exec::{Buffer, Exec, zeros};
 use crate::lanes::{Isa, Task};
@@ -15,6 +15,11 @@ pub trait Source<T: Real>: Sync {
 
     /// Elements of work space that `pack` wants for `columns` columns.
     fn scratch(&self, columns: usize) -> Result<usize, Error>;
+
+    /// Where `pack` will read these rows and columns, as far as it pays to ask for them.
+    fn ahead(&self, _group: usize, _depth: Range<usize>, _columns: Range<usize>) -> Ahead<'_, T> {
+        Ahead::NOTHING
+    }
 
     /// Writes the rows `depth` of the columns `columns` as panels of [`PANEL`] columns, one after the other, each row by row. Columns
     /// that complete the last panel may be anything; so may `PANEL` elements after it.
@@ -114,6 +119,8 @@ impl Product {
         }
         let total = images * columns;
         let (rows_each, columns_each) = self.task_size(S::COST, exec);
+        // Threads take tasks in turns, if all goes evenly.
+        let skip = (exec.threads() / rows.div_ceil(rows_each)).max(1) * columns_each;
         let space = || {
             let panels = columns_each.div_ceil(PANEL) * PANEL * block + PANEL;
             Ok(Space { source: zeros(b.scratch(columns_each)?)?, panels: zeros(panels)?, a: zeros(MAX_ROWS * PITCH)? })
@@ -137,7 +144,14 @@ impl Product {
                 }
                 let (a_rows, _) = space.a.as_chunks_mut::<PITCH>();
                 let own = share.rows();
-                for tile in even(own.len(), own.len().div_ceil(tile_rows(exec))) {
+                let next = if terms.end < depth {
+                    b.ahead(group, terms.end..(terms.end + block).min(depth), columns.clone())
+                } else {
+                    let start = columns.start + skip;
+                    b.ahead(group, 0..block.min(depth), start..(start + columns_each).min(total))
+                };
+                let tiles = own.len().div_ceil(tile_rows(exec));
+                for (i, tile) in even(own.len(), tiles).enumerate() {
                     let row = own.start + tile.start;
                     let inside = row - group * rows..row - group * rows + tile.len();
                     a.group(group, rows * depth).tile(inside, terms.clone(), (rows, depth), a_rows, exec);
@@ -152,6 +166,7 @@ impl Product {
                             _ if k > 0 => Onto::C,
                             bias => Onto::rows(bias.map(|bias| &bias[row..row + tile.len()])),
                         },
+                        next: next.part(i, tiles),
                     });
                 }
             }

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{PANEL, Source, in_images};
+use super::{Ahead, PANEL, Source, in_images};
 use crate::error::Error;
 use crate::lanes::{Isa, V, Vector};
 use crate::real::Real;
@@ -18,6 +18,14 @@ pub struct Stored<'a, T> {
 impl<T: Real> Source<T> for Stored<'_, T> {
     fn scratch(&self, _: usize) -> Result<usize, Error> {
         Ok(0)
+    }
+
+    fn ahead(&self, group: usize, depth: Range<usize>, columns: Range<usize>) -> Ahead<'_, T> {
+        in_images(columns, self.columns).next().map_or(Ahead::NOTHING, |(image, inside, _)| {
+            let first = (image * self.groups + group) * self.depth + depth.start;
+            let x = &self.x[first * self.columns + inside.start..];
+            Ahead::new([(x, depth.len()), (&[], 0)], self.columns, inside.len())
+        })
     }
 
     #[inline(always)]
@@ -41,6 +49,10 @@ pub struct Scaled<'a, T> {
 impl<T: Real> Source<T> for Scaled<'_, T> {
     fn scratch(&self, _: usize) -> Result<usize, Error> {
         Ok(0)
+    }
+
+    fn ahead(&self, group: usize, depth: Range<usize>, columns: Range<usize>) -> Ahead<'_, T> {
+        self.x.ahead(group, depth, columns)
     }
 
     #[inline(always)]

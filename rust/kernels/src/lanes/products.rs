@@ -97,3 +97,15 @@ pub fn prefetch<T>(x: &[T], at: usize) {
     #[cfg(not(target_arch = "x86_64"))]
     let _ = (x, at);
 }
+
+/// The same for what is needed later: it comes as near as the second cache.
+#[inline(always)]
+pub fn prefetch_far<T>(x: &[T], at: usize) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: as above.
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T1 }>(x.as_ptr().wrapping_add(at).cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (x, at);
+}

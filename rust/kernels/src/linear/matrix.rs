@@ -5,7 +5,8 @@ use std::ops::Range;
 use crate::error::Error;
 use crate::exec::{Buffer, Exec, zeros};
 use crate::gemm::{
-    DEPTH, MAX_ROWS, Matrix, Onto, PANEL, PITCH, Pack, Panels, Share, Stored, Tiles, Transpose, even, pieces, tile_rows,
+    Ahead, DEPTH, MAX_ROWS, Matrix, Onto, PANEL, PITCH, Pack, Panels, Share, Stored, Tiles, Transpose, even, pieces,
+    tile_rows,
 };
 use crate::real::Real;
 
@@ -82,6 +83,7 @@ pub fn multiply<T: Real>(
                         Some(bias) => Onto::Columns(&bias[columns_own.clone()]),
                         None => Onto::Nothing,
                     },
+                    next: Ahead::NOTHING,
                 });
             }
         }
@@ -179,6 +181,7 @@ impl Gram {
                         row: own.start + tile.start,
                         columns: columns.clone(),
                         onto: Onto::c(block.start > part),
+                        next: Ahead::NOTHING,
                     });
                 }
             }

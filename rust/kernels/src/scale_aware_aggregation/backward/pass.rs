@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::exec::{Buffer, Exec, zeros};
 use crate::gelu;
 use crate::gemm::{
-    DEPTH, MAX_ROWS, Onto, PANEL, PITCH, Pack, Panels, Share, Stored, Tiles, Transpose, even, in_images, pieces,
+    Ahead, DEPTH, MAX_ROWS, Onto, PANEL, PITCH, Pack, Panels, Share, Stored, Tiles, Transpose, even, in_images, pieces,
     tile_rows,
 };
 use crate::lanes::{self, Isa, Task, V, Vector};
@@ -108,6 +108,7 @@ impl<T: Real> Pass<'_, T> {
                     row: own.start,
                     columns: 0..columns.len(),
                     onto: Onto::c(block.start > 0),
+                    next: Ahead::NOTHING,
                 });
             }
         }
@@ -141,6 +142,7 @@ impl<T: Real> Pass<'_, T> {
                 row: own.start,
                 columns: 0..count,
                 onto: Onto::c(true),
+                next: Ahead::NOTHING,
             });
         }
     }
