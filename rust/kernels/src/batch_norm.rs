@@ -10,19 +10,18 @@
 //! A task owns whole channels, so that a channel is in the cache after its first pass. Planes too small for vectors are put one after
 //! the other first. A sum's order follows from the shape alone.
 
-use crate::elementwise::{Function, InPlace};
+use crate::elementwise::Function;
 use crate::error::{Error, require};
 use crate::exec::{Buffer, Exec, zeros};
-use crate::fill::Fill;
 use crate::gemm::Share;
-use crate::lanes::Vector;
 use crate::planes::{product, require_len};
 use crate::real::Real;
 
 mod channel;
+mod rows;
 
 pub(crate) use channel::Channels;
-use channel::{InputGradient, Normalised, Planes, ProductSum, SquareSum, Sum, write};
+pub(crate) use rows::{Behind, Identity, backward_rows, forward_rows};
 
 #[derive(Clone, Copy, Debug)]
 pub struct Dims {
@@ -159,38 +158,10 @@ pub(crate) fn forward_with<T: Real, F: Function>(
         |space, (mut y, (mean, var))| {
             let own = y.rows();
             let parameters = [weight, bias].map(|vector| &vector[own.clone()]);
+            let behind = behind.map(|f| Behind { f, next: None });
             forward_rows(behind, Channels::new(x, own.start, d), parameters, &mut y, [mean, var], d, space, exec);
         },
     )
-}
-
-/// The channels of a task: all vectors and x begin with the first row of y.
-#[allow(clippy::too_many_arguments)]
-pub(crate) fn forward_rows<T: Real, F: Function>(
-    behind: Option<F>,
-    x: Channels<T>,
-    [weight, bias]: [&[T]; 2],
-    y: &mut Share<T>,
-    [mean, var]: [&mut [T]; 2],
-    d: &Dims,
-    [held, result]: &mut [Buffer<T>; 2],
-    exec: &Exec,
-) {
-    let count = T::from_usize(d.count());
-    for (c, row) in y.rows().enumerate() {
-        let x = x.planes(c, d, held);
-        if d.training {
-            mean[c] = exec.run(Sum(x)) / count; // (F1)
-            var[c] = exec.run(SquareSum(x, mean[c])) / count; // (F2)
-        }
-        let (m, r, weight, bias) = (mean[c], d.inverse(var[c]), weight[c], bias[c]);
-        write(y, row, d, result, |n, y| {
-            exec.run(Fill { terms: Normalised { x: x.get(n), m, r, weight, bias }, y: &mut *y });
-            if let Some(f) = behind {
-                exec.run(InPlace { f, dy: None, y }); // by itself it finds all registers free
-            }
-        });
-    }
 }
 
 /// What the backward reads.
@@ -246,7 +217,7 @@ pub(crate) fn backward_with<T: Real, F: Function>(
             let own = dx.rows();
             let [dy, x] = [dy, x].map(|x| Channels::new(x, own.start, d));
             let [weight, mean, var] = [weight, mean, var].map(|vector| &vector[own.clone()]);
-            let behind = behind.map(|(f, bias)| (f, &bias[own.clone()]));
+            let behind = behind.map(|(f, bias)| (Behind { f, next: None }, &bias[own.clone()]));
             let saved = Saved { dy, x, weight, mean, var };
             backward_rows(behind, saved, &mut dx, [dweight, dbias], d, space, exec);
         },
@@ -257,58 +228,6 @@ pub(crate) fn backward_with<T: Real, F: Function>(
         d.running_gradients(weight, var, (dweight, dbias), [dmean, dvar]);
     }
     Ok(())
-}
-
-/// The channels of a task: all vectors, dy and x begin with the first row of dx.
-pub(crate) fn backward_rows<T: Real, F: Function>(
-    behind: Option<(F, &[T])>,
-    saved: Saved<T, Channels<T>>,
-    dx: &mut Share<T>,
-    [dweight, dbias]: [&mut [T]; 2],
-    d: &Dims,
-    [held_dy, held_x, result, upstream]: &mut [Buffer<T>; 4],
-    exec: &Exec,
-) {
-    let count = T::from_usize(d.count());
-    for (c, row) in dx.rows().enumerate() {
-        let (dy, x) = (saved.dy.planes(c, d, held_dy), saved.x.planes(c, d, held_x));
-        let (m, r, weight) = (saved.mean[c], d.inverse(saved.var[c]), saved.weight[c]);
-        let dy = match behind {
-            Some((f, bias)) => {
-                let z = Normalised { x: &[], m, r, weight, bias: bias[c] };
-                for (n, y) in upstream.chunks_exact_mut(x.len.max(1)).enumerate() {
-                    exec.run(Fill { terms: Normalised { x: x.get(n), ..z }, y: &mut *y });
-                    exec.run(InPlace { f, dy: Some(dy.get(n)), y });
-                }
-                Planes { x: upstream, step: x.len, ..x }
-            }
-            None => dy,
-        };
-        dbias[c] = exec.run(Sum(dy)); // (B1)
-        dweight[c] = exec.run(ProductSum { dy, x, m, r }); // (B2)
-        let share = |total: T| if d.training { weight * total / count } else { T::ZERO };
-        let (mean, slope, training) = (share(dbias[c]), share(dweight[c]), d.training);
-        write(dx, row, d, result, |n, dx| {
-            let terms = InputGradient { dy: dy.get(n), x: x.get(n), m, r, weight, mean, slope, training };
-            exec.run(Fill { terms, y: dx });
-        });
-    }
-}
-
-/// No function behind it.
-#[derive(Clone, Copy)]
-pub(crate) struct Identity;
-
-impl Function for Identity {
-    #[inline(always)]
-    fn value<A: Vector>(self, x: A) -> A {
-        x
-    }
-
-    #[inline(always)]
-    fn gradient<A: Vector>(self, dy: A, _: A) -> A {
-        dy
-    }
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@
 //! The tasks and their arithmetic are those of [`batch_norm`] and of the activations: the same bits as one after the other. dz of a
 //! channel stays in the cache.
 
-use crate::batch_norm::{self, Channels, Dims, Gradients, Saved};
+use crate::batch_norm::{self, Behind, Channels, Dims, Gradients, Saved};
 use crate::elementwise::{HalfSquare, InPlace, WithSlope};
 use crate::error::Error;
 use crate::exec::{Buffer, Exec};
@@ -81,11 +81,12 @@ pub fn backward<T: Real>(
     with!(activation, f => batch_norm::backward_with(Some((f, bias)), saved, gradients, d, exec)) // (B1) (B2)
 }
 
-/// [`batch_norm::forward_rows`] and the activation.
+/// [`batch_norm::forward_rows`] and the activation, which asks for the channels that are read next.
 #[allow(clippy::too_many_arguments)]
 pub(crate) fn forward_rows<T: Real>(
     x: Channels<T>,
     parameters: [&[T]; 2],
+    next: Option<Channels<T>>,
     y: &mut Share<T>,
     statistics: [&mut [T]; 2],
     activation: Activation,
@@ -93,14 +94,15 @@ pub(crate) fn forward_rows<T: Real>(
     space: &mut [Buffer<T>; 2],
     exec: &Exec,
 ) {
-    with!(activation, f => batch_norm::forward_rows(Some(f), x, parameters, y, statistics, d, space, exec))
+    with!(activation, f => batch_norm::forward_rows(Some(Behind { f, next }), x, parameters, y, statistics, d, space, exec))
 }
 
-/// [`batch_norm::backward_rows`] with the activation.
+/// [`batch_norm::backward_rows`] with the activation, which asks for the channels that are read next.
 #[allow(clippy::too_many_arguments)]
 pub(crate) fn backward_rows<T: Real>(
     saved: Saved<T, Channels<T>>,
     bias: &[T],
+    next: Option<Channels<T>>,
     dx: &mut Share<T>,
     gradients: [&mut [T]; 2],
     activation: Activation,
@@ -108,7 +110,7 @@ pub(crate) fn backward_rows<T: Real>(
     space: &mut [Buffer<T>; 4],
     exec: &Exec,
 ) {
-    with!(activation, f => batch_norm::backward_rows(Some((f, bias)), saved, dx, gradients, d, space, exec))
+    with!(activation, f => batch_norm::backward_rows(Some((Behind { f, next }, bias)), saved, dx, gradients, d, space, exec))
 }
 
 impl Activation {
@@ -119,7 +121,7 @@ impl Activation {
             Activation::Silu => exec.run(WithSlope { f: silu::Silu, y: z, slope: kept }),
             Activation::Relu => {
                 kept.copy_from_slice(z); // 0 times an infinite dy is not what its gradient is
-                exec.run(InPlace { f: relu::Relu, dy: None, y: z });
+                exec.run(InPlace { f: relu::Relu, dy: None, y: z, next: &[] });
             }
         }
     }
@@ -127,8 +129,10 @@ impl Activation {
     /// dy·act'(z) in the place of what was kept of z.                                                                         (B1)
     pub fn pull<T: Real>(self, dy: &[T], kept: &mut [T], exec: &Exec) {
         match self {
-            Activation::Gelu | Activation::Silu => exec.run(InPlace { f: HalfSquare, dy: Some(dy), y: kept }),
-            Activation::Relu => exec.run(InPlace { f: relu::Relu, dy: Some(dy), y: kept }),
+            Activation::Gelu | Activation::Silu => {
+                exec.run(InPlace { f: HalfSquare, dy: Some(dy), y: kept, next: &[] })
+            }
+            Activation::Relu => exec.run(InPlace { f: relu::Relu, dy: Some(dy), y: kept, next: &[] }),
         }
     }
 }

@@ -3,7 +3,7 @@
 use crate::error::Error;
 use crate::exec::Exec;
 use crate::fill::Fill;
-use crate::lanes::{Isa, Task, V, Vector};
+use crate::lanes::{self, Isa, Task, V, Vector};
 use crate::planes::require_len;
 use crate::real::Real;
 use crate::sums::Terms;
@@ -72,30 +72,44 @@ pub struct InPlace<'a, T, F> {
     pub f: F,
     pub dy: Option<&'a [T]>,
     pub y: &'a mut [T],
+    /// What is read later, perhaps nothing: on the way it comes into the second cache.
+    pub next: &'a [T],
 }
 
 impl<T: Real, F: Function> Task for InPlace<'_, T, F> {
     type Out = ();
     #[inline(always)]
     fn run<I: Isa>(self) {
+        if self.next.is_empty() { self.all::<I, false>() } else { self.all::<I, true>() }
+    }
+}
+
+impl<T: Real, F: Function> InPlace<'_, T, F> {
+    #[inline(always)]
+    fn all<I: Isa, const ASK: bool>(self) {
         let (len, lanes) = (self.y.len(), V::<T, I>::LANES);
         let mut k = 0;
         // Two vectors at a time, as in `fill`.
         while I::REGISTERS >= 32 && k + 2 * lanes <= len {
+            if ASK {
+                lanes::prefetch_far(self.next, k);
+                lanes::prefetch_far(self.next, k + lanes);
+            }
             let (first, second) = (self.at::<I>(k, lanes), self.at::<I>(k + lanes, lanes));
             first.store(&mut self.y[k..]);
             second.store(&mut self.y[k + lanes..]);
             k += 2 * lanes;
         }
         while k < len {
+            if ASK {
+                lanes::prefetch_far(self.next, k);
+            }
             let n = lanes.min(len - k);
             self.at::<I>(k, n).store_partial(&mut self.y[k..], n);
             k += lanes;
         }
     }
-}
 
-impl<T: Real, F: Function> InPlace<'_, T, F> {
     /// The new elements k..k + n.
     #[inline(always)]
     fn at<I: Isa>(&self, k: usize, n: usize) -> V<T, I> {

@@ -14,7 +14,7 @@
 
 use std::ops::Range;
 
-use crate::batch_norm::{self, Channels, Identity, Saved};
+use crate::batch_norm::{self, Behind, Channels, Identity, Saved};
 use crate::batch_norm_act::{self, Activation};
 use crate::conv2d;
 use crate::error::{Error, require};
@@ -139,18 +139,19 @@ pub fn forward<T: Real>(
     let (each, images, (plane, out_plane), (len, out_len)) = (d.each(), d.conv.images, d.planes(), d.lens(d.each()));
     let [before, after] = statistics.map(|norm| chunks(norm, each));
     let tasks = Share::new(y, images, d.channels(), out_plane).by_rows(each).zip(before.zip(after));
+    let skip = exec.threads() * each; // threads take tasks in turns, if all goes evenly
     let space = || Ok(([zeros(len)?], [zeros(out_len)?], d.before.space()?, d.after.space()?));
     exec.try_for_each_with(d.cost(), tasks, space, |(inner, outer, on_x, on_h), (mut y, (of_x, of_h))| {
         let (own, alone) = (y.rows(), &Exec::new(1, exec.level(), &|| false));
         let (p, part, act) = (parameters.of(own.clone(), d), d.part(own.len())?, parameters.activation);
         let (len, out_len) = d.lens(own.len());
         let ([a], [h]) = (first(inner, len), first(outer, out_len));
-        let x = Channels::new(x, own.start, &d.before);
+        let (x, next) = (Channels::new(x, own.start, &d.before), Channels::new(x, own.start + skip, &d.before));
         let mut to = Share::new(a, images, own.len(), plane);
-        batch_norm_act::forward_rows(x, p.norms[0], &mut to, of_x, act, &d.before, on_x, alone); // (F1)
+        batch_norm_act::forward_rows(x, p.norms[0], None, &mut to, of_x, act, &d.before, on_x, alone); // (F1)
         conv2d::forward(a, p.weight, None, h, &part.conv, alone)?; // (F2)
         let h = Channels::new(h, 0, &part.after);
-        batch_norm_act::forward_rows(h, p.norms[1], &mut y, of_h, act, &d.after, on_h, alone); // (F3)
+        batch_norm_act::forward_rows(h, p.norms[1], Some(next), &mut y, of_h, act, &d.after, on_h, alone); // (F3)
         Ok(())
     })
 }
@@ -179,6 +180,7 @@ pub fn backward<T: Real>(
     let [before, after] = norms.each_mut().map(|norm| chunks(norm.each_mut().map(|vector| &mut **vector), each));
     let shares = Share::new(dx, images, d.channels(), plane).by_rows(each);
     let tasks = shares.zip(dweight.chunks_mut(each * d.conv.taps())).zip(before.zip(after));
+    let skip = exec.threads() * each; // as above
     let space = || {
         let inner = [zeros(len)?, zeros(len)?, zeros(len)?];
         let norms = (d.before.space()?, d.before.backward_space(false)?, d.after.backward_space(true)?);
@@ -192,21 +194,31 @@ pub fn backward<T: Real>(
         let [[mean, var], [mean_h, var_h]] = statistics.map(|norm| norm.map(|vector| &vector[own.clone()]));
         let (len, out_len) = d.lens(own.len());
         let ([a, da, slope], [h, dh]) = (first(inner, len), first(outer, out_len));
-        let (x, dy) = (Channels::new(x, own.start, &d.before), Channels::new(dy, own.start, &d.after));
+        let (x, next) = (Channels::new(x, own.start, &d.before), Channels::new(x, own.start + skip, &d.before));
+        let dy = Channels::new(dy, own.start, &d.after);
         let fixed = first(kept, own.len());
         fixed[0].copy_from_slice(mean);
         fixed[1].copy_from_slice(var);
         let mut to = Share::new(a, images, own.len(), plane);
-        batch_norm::forward_rows(None::<Identity>, x, p.norms[0], &mut to, fixed, &d.before.fixed(), again, alone);
+        batch_norm::forward_rows(
+            None::<Behind<T, Identity>>,
+            x,
+            p.norms[0],
+            &mut to,
+            fixed,
+            &d.before.fixed(),
+            again,
+            alone,
+        );
         act.value_and_slope(a, slope, alone); // (F1) again
         conv2d::forward(a, p.weight, None, h, &part.conv, alone)?; // (F2) again
         let saved = Saved { dy, x: Channels::new(h, 0, &part.after), weight: weight_h, mean: mean_h, var: var_h };
         let mut to = Share::new(dh, images, own.len(), out_plane);
-        batch_norm_act::backward_rows(saved, bias_h, &mut to, to_h, act, &d.after, on_h, alone); // (B1)
+        batch_norm_act::backward_rows(saved, bias_h, Some(next), &mut to, to_h, act, &d.after, on_h, alone); // (B1)
         conv2d::backward(dh, a, p.weight, da, dweight, None, &part.conv, alone)?; // (B2)
         act.pull(da, slope, alone);
         let saved = Saved { dy: Channels::new(slope, 0, &part.before), x, weight, mean, var };
-        batch_norm::backward_rows(None::<(Identity, &[T])>, saved, &mut dx, to_x, &d.before, on_x, alone); // (B3)
+        batch_norm::backward_rows(None::<(Behind<T, Identity>, &[T])>, saved, &mut dx, to_x, &d.before, on_x, alone); // (B3)
         Ok(())
     })?;
     for (k, running) in running.into_iter().flatten().enumerate() {

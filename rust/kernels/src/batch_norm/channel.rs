@@ -19,6 +19,12 @@ impl<'a, T: Real> Channels<'a, T> {
         Channels { x: x.get(first * d.inner..).unwrap_or(&[]), all: d.channels }
     }
 
+    /// What image n of a channel will be read from, if anything and if planes are read where they are.
+    pub fn plane(&self, n: usize, c: usize, d: &Dims) -> &'a [T] {
+        let first = (n * self.all + c) * d.inner;
+        if d.is_small() { &[] } else { self.x.get(first..first + d.inner).unwrap_or(&[]) }
+    }
+
     /// The values of a channel: in their place, or in `held`.
     pub fn planes<'b>(&self, c: usize, d: &Dims, held: &'b mut [T]) -> Planes<'b, T>
     where
