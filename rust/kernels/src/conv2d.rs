@@ -173,12 +173,12 @@ pub fn backward<T: Real>(
     exec: &Exec,
 ) -> Result<(), Error> {
     d.check(x, weight, dbias.as_deref(), dy)?;
-    if let Some(dbias) = dbias {
-        bias_gradient(dy, dbias, d, exec)?; // (B1)
-    }
     if d.is_depthwise() {
         d.check(dx, dweight, None, dy)?;
-        return depthwise::backward(dy, x, weight, dx, dweight, d, exec);
+        return depthwise::backward(dy, x, weight, dx, dweight, dbias, d, exec);
+    }
+    if let Some(dbias) = dbias {
+        bias_gradient(dy, dbias, d, exec)?; // (B1)
     }
     weight_gradient(dy, x, dweight, d, exec)?; // (B2)
     input_gradient(dy, weight, dx, d, exec) // (B3) (B4)

@@ -51,9 +51,11 @@ fn check<T: Real>(images: usize, channels: usize, inner: usize, training: bool, 
 
 #[test]
 fn literal_loops() {
-    for (images, channels, inner) in
-        [(1, 3, 1), (5, 4, 1), (3, 2, 7), (2, 3, 63), (2, 3, 64), (2, 2, 131), (1, 2, 9000)]
-    {
+    let several_tasks = [(2, 3, 30_000), (3, 1500, 17)];
+    let sizes = [(1, 3, 1), (5, 4, 1), (3, 2, 7), (2, 3, 63), (2, 3, 64), (2, 2, 131), (1, 2, 9000)];
+    for (images, channels, inner) in sizes.into_iter().chain(several_tasks) {
+        let each = Dims::new(&[images, channels, inner], &[], true, 1e-3).expect("sizes fit").each();
+        assert_eq!(channels > each, several_tasks.contains(&(images, channels, inner)));
         for training in [true, false] {
             check::<f32>(images, channels, inner, training, 1e-4);
             check::<f64>(images, channels, inner, training, 1e-12);

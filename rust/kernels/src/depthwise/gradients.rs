@@ -3,11 +3,11 @@
 
 use super::blocks::{Rows, Taps};
 use super::{Wide, blocked, finish, general, images, input_gradient};
-use crate::conv2d::Dims;
+use crate::conv2d::{Dims, bias_gradient};
 use crate::error::Error;
 use crate::exec::{Exec, zeros};
 use crate::gemm::Share;
-use crate::lanes::{Isa, MAX_LANES, Task, V, Vector};
+use crate::lanes::{self, Isa, MAX_LANES, Task, V, Vector};
 use crate::real::{self, Real};
 
 /// Sums in lanes for the largest kernel and two columns of taps more.
@@ -36,18 +36,23 @@ pub fn weight_gradient<T: Real>(dy: &[T], x: &[T], dweight: &mut [T], d: &Dims, 
     })
 }
 
-/// dweight and dx; in one pass over dy where x and dy have the same size.
+/// dweight, dx and dbias; in one pass over dy where x and dy have the same size.
+#[allow(clippy::too_many_arguments)]
 pub fn backward<T: Real>(
     dy: &[T],
     x: &[T],
     weight: &[T],
     dx: &mut [T],
     dweight: &mut [T],
+    dbias: Option<&mut [T]>,
     d: &Dims,
     exec: &Exec,
 ) -> Result<(), Error> {
     let same = d.mirror().is_some_and(|mirror| mirror.padding == d.padding) && d.outputs == d.groups;
     if !same || blocked(d).is_none() || !real::finite(weight) || dy.is_empty() {
+        if let Some(dbias) = dbias {
+            bias_gradient(dy, dbias, d, exec)?; // (B1)
+        }
         weight_gradient(dy, x, dweight, d, exec)?; // (B2)
         return input_gradient(dy, weight, dx, d, exec); // (B3) (B4)
     }
@@ -55,31 +60,40 @@ pub fn backward<T: Real>(
     let cost = (taps / 16 + 2) * d.images * plane;
     let channels = Exec::batch(cost);
     let tasks = Share::new(dx, d.images, d.inputs, plane).by_rows(channels).zip(dweight.chunks_mut(channels * taps));
+    let mut dbiases = dbias.into_iter().flat_map(|dbias| dbias.chunks_mut(channels));
+    let tasks = tasks.map(|(dx, dweight)| (dx, dweight, dbiases.next()));
     let padded_len = general::padded_len(d)?;
     let space = || {
         let rows = zeros(wide.block * wide.width)?;
         Ok((wide.zeros()?, wide.zeros()?, zeros(TOTALS)?, rows, zeros(padded_len)?))
     };
-    exec.for_each_with(cost * d.outputs, tasks, space, |(xp, gp, totals, yp, padded), (mut share, dweight)| {
-        for (o, dweight) in share.rows().zip(dweight.chunks_exact_mut(taps)) {
-            let mut mirrored = [T::ZERO; 81];
-            let mirrored = &mut mirrored[..taps];
-            mirrored.copy_from_slice(&weight[o * taps..][..taps]);
-            mirrored.reverse();
-            let dx = Some(InputGradient { share: &mut share, mirrored, yp });
-            let finite = exec.run(Channel { dy, x, o, xp, gp, totals, dweight, dx, x_wide: wide, g_wide: wide, d });
-            if !finite {
-                general::channel(dy, x, dweight, o, padded, d, exec);
+    exec.for_each_with(
+        cost * d.outputs,
+        tasks,
+        space,
+        |(xp, gp, totals, yp, padded), (mut share, dweight, mut dbias)| {
+            for ((k, o), dweight) in share.rows().enumerate().zip(dweight.chunks_exact_mut(taps)) {
+                let mut mirrored = [T::ZERO; 81];
+                let mirrored = &mut mirrored[..taps];
+                mirrored.copy_from_slice(&weight[o * taps..][..taps]);
+                mirrored.reverse();
+                let dbias = dbias.as_mut().map(|dbias| &mut dbias[k]);
+                let dx = Some(InputGradient { share: &mut share, mirrored, yp, dbias });
+                let finite = exec.run(Channel { dy, x, o, xp, gp, totals, dweight, dx, x_wide: wide, g_wide: wide, d });
+                if !finite {
+                    general::channel(dy, x, dweight, o, padded, d, exec);
+                }
             }
-        }
-    })
+        },
+    )
 }
 
-/// dx of the channel, a convolution of dy with the mirrored kernel.
+/// dx of the channel, a convolution of dy with the mirrored kernel, and dbias, which is the sum of dy.
 struct InputGradient<'s, 'a, T> {
     share: &'s mut Share<'a, T>,
     mirrored: &'s [T],
     yp: &'s mut [T],
+    dbias: Option<&'s mut T>,
 }
 
 /// dweight of output channel o, and its dx if wanted; `false` if x is not finite there: then the zeros between images must not meet it,
@@ -108,6 +122,7 @@ impl<T: Real> Task for Channel<'_, '_, T> {
         let first = self.g_wide.padding.0 * wide.width + self.g_wide.padding.1;
         let mut all_finite = true;
         self.totals.fill(T::ZERO);
+        let mut sum = T::ZERO;
         for group in 0..d.images.div_ceil(wide.images) {
             let images = images(group, wide, d);
             if images.len() < wide.images {
@@ -116,9 +131,12 @@ impl<T: Real> Task for Channel<'_, '_, T> {
             for (slot, n) in images.clone().enumerate() {
                 let dy = &self.dy[(n * d.outputs + self.o) * plane..];
                 self.g_wide.place::<T, I>(dy, d.out_size, slot, self.gp);
+                if self.dx.as_ref().is_some_and(|dx| dx.dbias.is_some()) {
+                    sum += lanes::sum::<T, I>(&dy[..plane]); // (B1)
+                }
             }
             let columns = wide.columns(images.len(), d);
-            if let Some(InputGradient { share, mirrored, yp }) = &mut self.dx {
+            if let Some(InputGradient { share, mirrored, yp, .. }) = &mut self.dx {
                 for top in (0..d.size.0).step_by(wide.block) {
                     let x = &self.gp[top * wide.width..];
                     Rows { x, weight: mirrored, y: yp, width: wide.width, columns }.run::<I>(k, wide.block); // (B3)
@@ -147,6 +165,9 @@ impl<T: Real> Task for Channel<'_, '_, T> {
                 let (x, g) = (&self.xp[top * wide.width..], &self.gp[first + top * wide.width..]);
                 Taps { x, g, totals: self.totals, width: wide.width, columns }.run::<I>(k, wide.block); // (B2)
             }
+        }
+        if let Some(InputGradient { dbias: Some(dbias), .. }) = self.dx {
+            *dbias = sum;
         }
         for p in 0..k {
             for q in 0..k {

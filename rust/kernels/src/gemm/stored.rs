@@ -23,7 +23,7 @@ impl<T: Real> Source<T> for Stored<'_, T> {
     fn ahead(&self, group: usize, depth: Range<usize>, columns: Range<usize>) -> Ahead<'_, T> {
         in_images(columns, self.columns).next().map_or(Ahead::NOTHING, |(image, inside, _)| {
             let first = (image * self.groups + group) * self.depth + depth.start;
-            let x = &self.x[first * self.columns + inside.start..];
+            let x = self.x.get(first * self.columns + inside.start..).unwrap_or(&[]);
             Ahead::new([(x, depth.len()), (&[], 0)], self.columns, inside.len())
         })
     }

@@ -103,6 +103,18 @@ fn nothing_to_compute() {
     }
 }
 
+/// A sum of no terms over more columns than one task has: what comes next is nothing, too.
+#[test]
+fn no_terms_in_several_tasks() {
+    let product = Product { images: 2, groups: 1, rows: 3, depth: 0, block: DEPTH, columns: 2000 };
+    each_exec(|exec| {
+        let mut y = unwritten::<f32>(2 * 3 * 2000);
+        let x = Stored { x: &[], groups: 1, depth: 0, columns: 2000 };
+        product.run(Matrix::Rows(&[]), &x, Some(&[1.0, 2.0, 3.0]), &mut y, exec).expect("runs");
+        assert!(y.iter().enumerate().all(|(at, &y)| y == (at / 2000 % 3 + 1) as f32));
+    });
+}
+
 #[test]
 fn shares_cover_an_array_once() {
     let mut y = vec![0; 2 * 5 * 7];

@@ -7,7 +7,7 @@ use crate::conv2d;
 use crate::error::Error;
 use crate::exec::{Exec, zeros};
 use crate::gate_chain;
-use crate::gemm::{DEPTH, Matrix, Product, Source, in_images, into_panels};
+use crate::gemm::{Ahead, DEPTH, Matrix, Product, Source, in_images, into_panels};
 use crate::lanes::Isa;
 use crate::planes::require_len;
 use crate::real::Real;
@@ -28,19 +28,22 @@ pub fn backward<T: Real>(
     let wide = d.chain.output().iter().product();
     // Work space of everything in turn: p_n, what the chain wants, dq.
     let mut space = zeros(gate_chain::work_space(&d.chain).max(wide).max(d.lens[1]))?;
-    let mut between = zeros(if d.out.is_some() { wide } else { 0 })?;
+    // dp_n waits where dx will be, if it fits.
+    let dx = g.x;
+    let mut between = zeros(if d.out.is_some() && dx.len() < wide { wide } else { 0 })?;
+    let between = if between.is_empty() { &mut *dx } else { &mut between };
     let mut dpn = dy;
     if let (Some(weight), Some(dweight), Some(out)) = (a.proj_out_weight, g.proj_out_weight, &d.out) {
         let pn = &mut space[..wide];
         d.chain.check_inputs(&chain, u)?;
         gate_chain::gated(d.chain.order - 1, &chain, u, pn, &d.chain, exec)?; // (F3) again
-        conv2d::backward(dy, pn, weight, &mut between, dweight, g.proj_out_bias, out, exec)?; // (B1)
-        dpn = &between;
+        let between = &mut between[..wide];
+        conv2d::backward(dy, pn, weight, between, dweight, g.proj_out_bias, out, exec)?; // (B1)
+        dpn = between;
     }
     let (mut dp0, mut df) = (zeros(d.lens[0])?, zeros(d.lens[1])?);
     let gradients = gate_chain::Gradients { p0: &mut dp0, filtered: &mut df, weight: g.pws_weight, bias: g.pws_bias };
     gate_chain::backward_in(&mut space, dpn, &chain, u, gradients, &d.chain, exec)?; // (B2)
-    drop(between);
     let dq = &mut space[..d.lens[1]];
     conv2d::backward(&df, q, a.dwconv_weight, dq, g.dwconv_weight, g.dwconv_bias, &d.filter, exec)?; // (B3)
     drop(df);
@@ -52,7 +55,7 @@ pub fn backward<T: Real>(
         conv2d::bias_gradient(&dp0, of_p0, &d.entry[0], exec)?;
         conv2d::bias_gradient(dq, of_q, &d.entry[1], exec)?;
     }
-    input_gradient(&dp0, dq, a.proj_in_weight, g.x, d, exec)
+    input_gradient(&dp0, dq, a.proj_in_weight, dx, d, exec)
 }
 
 /// dx = proj_in_weightᵀ [dp₀, dq]                                                                                                   (B4)
@@ -87,6 +90,17 @@ struct Stacked<'a, T> {
 impl<T: Real> Source<T> for Stacked<'_, T> {
     fn scratch(&self, _: usize) -> Result<usize, Error> {
         Ok(0)
+    }
+
+    fn ahead(&self, _: usize, depth: Range<usize>, columns: Range<usize>) -> Ahead<'_, T> {
+        in_images(columns, self.pixels).next().map_or(Ahead::NOTHING, |(image, inside, _)| {
+            let arrays = [(self.upper, self.first, 0), (self.lower, self.rows - self.first, self.first)];
+            let parts = arrays.map(|(x, all, before)| {
+                let [start, end] = [depth.start, depth.end].map(|k| k.saturating_sub(before).min(all));
+                (&x[((image * all + start) * self.pixels + inside.start).min(x.len())..], end - start)
+            });
+            Ahead::new(parts, self.pixels, inside.len())
+        })
     }
 
     #[inline(always)]
