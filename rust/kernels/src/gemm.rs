@@ -234,7 +234,7 @@ fn sums<T: Real, I: Isa, const ASK: bool, const R: usize>(
             };
             let mut at = 0;
             while k < end {
-                // SAFETY: k < run, so these columns end where `data` was cut, or before.
+                // SAFETY: k < end <= run, so these columns end where `data` was cut, or before.
                 let row = unsafe { data.get_unchecked(k * b.pitch..k * b.pitch + 2 * lanes) };
                 let (left, right) = (V::<T, I>::load(row), V::<T, I>::load(&row[lanes..]));
                 lanes::prefetch(data, (k + AHEAD) * b.pitch);
@@ -244,7 +244,7 @@ fn sums<T: Real, I: Isa, const ASK: bool, const R: usize>(
                     at += step;
                 }
                 for r in 0..R {
-                    // SAFETY: done + k < done + run <= depth <= PITCH.
+                    // SAFETY: done + k < done + end <= done + run <= depth <= PITCH.
                     let factor = V::<T, I>::splat(unsafe { *a[r].get_unchecked(done + k) });
                     sums[r][0] = factor.mul_add(left, sums[r][0]);
                     sums[r][1] = factor.mul_add(right, sums[r][1]);
