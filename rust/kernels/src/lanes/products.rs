@@ -89,22 +89,22 @@ pub fn add_scores<T: Real, I: Isa, const R: usize, const COUNT: usize>(
 /// Asks for the cache line that is `at` elements from the beginning of `x`, in it or beyond, which is soon needed.
 #[inline(always)]
 pub fn prefetch<T>(x: &[T], at: usize) {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: a hint, which reads nothing; every x86-64 processor has it.
-    unsafe {
-        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(x.as_ptr().wrapping_add(at).cast());
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = (x, at);
+    ask::<3, T>(x, at);
 }
 
 /// The same for what is needed later: it comes as near as the second cache.
 #[inline(always)]
 pub fn prefetch_far<T>(x: &[T], at: usize) {
+    ask::<2, T>(x, at);
+}
+
+/// `HINT` is that of x86: 3 for the first cache, 2 for the second.
+#[inline(always)]
+fn ask<const HINT: i32, T>(x: &[T], at: usize) {
     #[cfg(target_arch = "x86_64")]
-    // SAFETY: as above.
+    // SAFETY: a hint, which reads nothing; every x86-64 processor has it.
     unsafe {
-        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T1 }>(x.as_ptr().wrapping_add(at).cast());
+        std::arch::x86_64::_mm_prefetch::<HINT>(x.as_ptr().wrapping_add(at).cast());
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = (x, at);
