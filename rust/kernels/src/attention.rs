@@ -187,14 +187,20 @@ pub(crate) struct To<'s, 'c, T> {
 
 /// C = or += A·B for the few rows `a` of A, of which the first `depth` columns count.
 pub(crate) fn multiply<T: Real>(a: &[[T; PITCH]], depth: usize, b: Right<T>, to: To<T>, exec: &Exec) {
+    multiply_and_ask(a, depth, b, to, Ahead::NOTHING, exec);
+}
+
+/// The same, and what is read next is asked for on the way.
+fn multiply_and_ask<T: Real>(a: &[[T; PITCH]], depth: usize, b: Right<T>, to: To<T>, next: Ahead<T>, exec: &Exec) {
     const MOST: usize = 8;
+    let calls = to.columns.len().div_ceil(MOST * PANEL);
     let To { c, row, columns, add } = to;
     for (i, start) in columns.clone().step_by(MOST * PANEL).enumerate() {
         let columns = start..columns.end.min(start + MOST * PANEL);
         let starts: [usize; MOST] = std::array::from_fn(|p| b.first + (i * MOST + p) * b.step);
         let starts = &starts[..columns.len().div_ceil(PANEL)];
         let b = Panels { data: b.data, starts, pitch: b.pitch, run: depth.max(1), jump: 0 };
-        exec.run(Tiles { a, depth, b, c: &mut *c, row, columns, onto: Onto::c(add), next: Ahead::NOTHING });
+        exec.run(Tiles { a, depth, b, c: &mut *c, row, columns, onto: Onto::c(add), next: next.part(i, calls) });
     }
 }
 

@@ -167,16 +167,21 @@ impl<T: Real> Tiles<'_, '_, T> {
     #[inline(always)]
     fn sums<I: Isa, const ASK: bool>(&self, start: usize, n: usize, to: Place<T>, onto: Onto<T>, next: &mut Lines<T>) {
         macro_rules! rows {
-            ($column:ident: $($small:literal)*; $($large:literal)*) => {
+            ($vectors:literal, $column:ident: $($small:literal)*; $($large:literal)*) => {
                 match self.a.len() {
-                    $($small => sums::<T, I, ASK, $small>(self, start, $column, to, onto, next),)*
-                    $($large if I::REGISTERS >= 32 => sums::<T, I, ASK, $large>(self, start, $column, to, onto, next),)*
+                    $($small => sums::<T, I, ASK, $small, $vectors>(self, start, $column, to, onto, next),)*
+                    $($large if I::REGISTERS >= 32 =>
+                        sums::<T, I, ASK, $large, $vectors>(self, start, $column, to, onto, next),)*
                     rows => unreachable!("a tile of {rows} rows"),
                 }
             };
         }
         for column in (0..n).step_by(2 * V::<T, I>::LANES) {
-            rows!(column: 1 2 3 4 5 6; 7 8 9 10 11 12 13 14);
+            if n - column <= V::<T, I>::LANES {
+                rows!(1, column: 1 2 3 4 5 6; 7 8 9 10 11 12 13 14);
+            } else {
+                rows!(2, column: 1 2 3 4 5 6; 7 8 9 10 11 12 13 14);
+            }
         }
     }
 
@@ -205,9 +210,9 @@ impl<T: Real> Tiles<'_, '_, T> {
     }
 }
 
-/// A·B for R rows and two vectors of columns of the panel at `start`, from `column` on, one fused chain each.
+/// A·B for R rows and W vectors of columns, two or a last one, of the panel at `start`, from `column` on, one fused chain each.
 #[inline(always)]
-fn sums<T: Real, I: Isa, const ASK: bool, const R: usize>(
+fn sums<T: Real, I: Isa, const ASK: bool, const R: usize, const W: usize>(
     tiles: &Tiles<T>,
     start: usize,
     column: usize,
@@ -218,13 +223,13 @@ fn sums<T: Real, I: Isa, const ASK: bool, const R: usize>(
     let Tiles { a, depth, ref b, .. } = *tiles;
     let Some(a) = a.first_chunk::<R>() else { return };
     let lanes = V::<T, I>::LANES;
-    let mut sums = [[V::<T, I>::zero(); 2]; R];
+    let mut sums = [[V::<T, I>::zero(); W]; R];
     let (mut done, mut start) = (0, start + column);
     assert!(depth <= PITCH);
     next.begin();
     while done < depth {
         let run = b.run.min(depth - done);
-        let data = &b.data[start..][..(run - 1) * b.pitch + 2 * lanes];
+        let data = &b.data[start..][..(run - 1) * b.pitch + W * lanes];
         let mut k = 0;
         while k < run {
             // One line with every row of B, in a loop without choices.
@@ -235,10 +240,12 @@ fn sums<T: Real, I: Isa, const ASK: bool, const R: usize>(
             let mut at = 0;
             while k < end {
                 // SAFETY: k < end <= run, so these columns end where `data` was cut, or before.
-                let row = unsafe { data.get_unchecked(k * b.pitch..k * b.pitch + 2 * lanes) };
-                let (left, right) = (V::<T, I>::load(row), V::<T, I>::load(&row[lanes..]));
-                lanes::prefetch(data, (k + AHEAD) * b.pitch);
-                lanes::prefetch(data, (k + AHEAD) * b.pitch + lanes);
+                let row = unsafe { data.get_unchecked(k * b.pitch..k * b.pitch + W * lanes) };
+                let mut right = [V::<T, I>::zero(); W];
+                for w in 0..W {
+                    right[w] = V::<T, I>::load(&row[w * lanes..]);
+                    lanes::prefetch(data, (k + AHEAD) * b.pitch + w * lanes);
+                }
                 if ASK {
                     lanes::prefetch_far(far, at);
                     at += step;
@@ -246,8 +253,9 @@ fn sums<T: Real, I: Isa, const ASK: bool, const R: usize>(
                 for r in 0..R {
                     // SAFETY: done + k < done + end <= done + run <= depth <= PITCH.
                     let factor = V::<T, I>::splat(unsafe { *a[r].get_unchecked(done + k) });
-                    sums[r][0] = factor.mul_add(left, sums[r][0]);
-                    sums[r][1] = factor.mul_add(right, sums[r][1]);
+                    for w in 0..W {
+                        sums[r][w] = factor.mul_add(right[w], sums[r][w]);
+                    }
                 }
                 k += 1;
             }
@@ -257,28 +265,27 @@ fn sums<T: Real, I: Isa, const ASK: bool, const R: usize>(
     }
     // One loop for each case: a choice inside would be made for every vector.
     macro_rules! finish {
-        ($sum:ident, $to:ident, $r:ident, $half:ident => $value:expr) => {
+        ($sum:ident, $to:ident, $r:ident, $w:ident => $value:expr) => {
             for $r in 0..R {
-                for $half in 0..2 {
-                    // SAFETY: the place has R rows of a panel, and column + 2·lanes <= PANEL.
-                    let $to = unsafe { to.lanes($r, column + $half * lanes, lanes) };
-                    let $sum = sums[$r][$half];
+                for $w in 0..W {
+                    // SAFETY: the place has R rows of a panel, and column + W·lanes <= PANEL.
+                    let $to = unsafe { to.lanes($r, column + $w * lanes, lanes) };
+                    let $sum = sums[$r][$w];
                     $value.store($to);
                 }
             }
         };
     }
     match onto {
-        Onto::Nothing => finish!(sum, to, _r, _half => sum),
-        Onto::C => finish!(sum, to, _r, _half => (V::<T, I>::load(to) + sum)),
+        Onto::Nothing => finish!(sum, to, _r, _w => sum),
+        Onto::C => finish!(sum, to, _r, _w => (V::<T, I>::load(to) + sum)),
         Onto::Rows(bias) => {
             let bias = &bias[..R];
-            finish!(sum, to, r, _half => (sum + V::<T, I>::splat(bias[r])));
+            finish!(sum, to, r, _w => (sum + V::<T, I>::splat(bias[r])));
         }
         Onto::Columns(bias) => {
-            let bias = &bias[column..column + 2 * lanes];
-            let bias = [V::<T, I>::load(bias), V::<T, I>::load(&bias[lanes..])];
-            finish!(sum, to, _r, half => (sum + bias[half]));
+            let bias = &bias[column..column + W * lanes];
+            finish!(sum, to, _r, w => (sum + V::<T, I>::load(&bias[w * lanes..])));
         }
     }
 }

@@ -114,6 +114,12 @@ pub trait Vector:
         exp::exp_near(self)
     }
 
+    /// eˣ as above where x <= 0, NaN where x is; any number for others.
+    #[inline(always)]
+    fn exp_nonpositive(self) -> Self {
+        exp::exp_nonpositive(self)
+    }
+
     /// Sum of the lanes; lane l meets lane l + LANES/2 first, then l + LANES/4, …
     fn reduce_sum(self) -> Self::Elem;
     /// Maximum of the lanes, NaN if one of them is.

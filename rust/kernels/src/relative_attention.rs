@@ -23,6 +23,7 @@ use crate::attention::blocks::across;
 use crate::attention::{self, Gradients, Inputs};
 use crate::error::{Error, require};
 use crate::exec::{Buffer, Exec, zeros};
+use crate::lanes::{Isa, Task, V, Vector};
 use crate::planes::{product, require_len};
 use crate::real::Real;
 
@@ -100,12 +101,30 @@ impl Dims {
         let (row, column) = (t / w, t % w);
         (0..h).map(move |r| (h - 1 + r - row) * (2 * w - 1) + (w - 1 - column))
     }
+}
 
-    /// What token t meets along its partners.
-    fn along<T: Real>(&self, table: &[T], t: usize, partners: &mut [T]) {
-        let w = self.size.1;
-        for (to, start) in partners.chunks_exact_mut(w).zip(self.starts(t)) {
-            to.copy_from_slice(&table[start..][..w]); // (F1)
+/// What each token from `first` on meets along its partners, in rows `pitch` apart.
+struct Along<'a, T> {
+    table: &'a [T],
+    first: usize,
+    rows: &'a mut [T],
+    pitch: usize,
+    d: &'a Dims,
+}
+
+impl<T: Real> Task for Along<'_, T> {
+    type Out = ();
+    #[inline(always)]
+    fn run<I: Isa>(self) {
+        let (d, w, lanes) = (self.d, self.d.size.1, V::<T, I>::LANES);
+        for (r, row) in self.rows.chunks_exact_mut(self.pitch).enumerate() {
+            for (to, start) in row[..d.tokens].chunks_exact_mut(w).zip(d.starts(self.first + r)) {
+                let from = &self.table[start..][..w];
+                for k in (0..w).step_by(lanes) {
+                    let n = lanes.min(w - k);
+                    V::<T, I>::load_partial(&from[k..], n).store_partial(&mut to[k..], n); // (F1)
+                }
+            }
         }
     }
 }
@@ -121,7 +140,7 @@ fn laid_out<T: Real>(table: &[T], d: &Dims, flip: bool) -> Result<Buffer<T>, Err
     Ok(laid)
 }
 
-/// Keys down, queries across: token t of [`Dims::along`] is the key.
+/// Keys down, queries across: the tokens of [`Along`] are keys.
 struct Across<'a, T> {
     table: &'a [T],
     d: &'a Dims,
@@ -132,11 +151,9 @@ impl<T: Real> Bias<T> for Across<'_, T> {
         self.d.entries
     }
 
-    fn read(&self, head: usize, bias: &mut [T], _exec: &Exec) {
+    fn read(&self, head: usize, bias: &mut [T], exec: &Exec) {
         let table = &self.table[head * self.d.entries..][..self.d.entries];
-        for (key, row) in bias.chunks_exact_mut(across(self.d.tokens)).enumerate() {
-            self.d.along(table, key, &mut row[..self.d.tokens]);
-        }
+        exec.run(Along { table, first: 0, rows: bias, pitch: across(self.d.tokens), d: self.d });
     }
 
     fn write(&self, dbias: &[T], to: &mut [T], _exec: &Exec) {

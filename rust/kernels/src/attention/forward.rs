@@ -1,10 +1,10 @@
 //! Forward: tiles of queries against tiles of keys.
 
 use super::rows::{Exponentials, Finish, Mixed, Scaled};
-use super::{Dims, KEYS, Right, To, multiply, padded, parts, readable, transposed, transposed_len};
+use super::{Dims, KEYS, Right, To, multiply_and_ask, padded, parts, readable, transposed, transposed_len};
 use crate::error::Error;
 use crate::exec::{Buffer, Exec, zeros};
-use crate::gemm::{DEPTH, MAX_ROWS, PITCH, Share, even, tile_rows};
+use crate::gemm::{Ahead, DEPTH, MAX_ROWS, PITCH, Share, even, tile_rows};
 use crate::planes::{product, require_len};
 use crate::real::Real;
 
@@ -17,10 +17,20 @@ pub struct Inputs<'a, T> {
     pub bias: Option<&'a [T]>,
 }
 
-impl<T> Inputs<'_, T> {
+impl<'a, T: Real> Inputs<'a, T> {
     pub fn check(&self, d: &Dims) -> Result<(), Error> {
         require_len("bias", self.bias.unwrap_or_default(), d.bias_len())?;
         self.check_without_bias(d)
+    }
+
+    /// What is read of the queries from a place on, and of their keys and values.
+    fn ahead(&self, (pair, first): (usize, usize), d: &Dims) -> [Ahead<'a, T>; 2] {
+        let some = |x: &'a [T], start: usize, len: usize| x.get(start..).map_or(&x[..0], |x| &x[..len.min(x.len())]);
+        let keys = d.keys.min(KEYS);
+        let q = some(self.q, (pair * d.queries + first) * d.depth, (d.queries - first) * d.depth);
+        let k = some(self.k, pair * d.keys * d.depth, keys * d.depth);
+        let v = some(self.v, pair * d.keys * d.width, keys * d.width);
+        [Ahead::all([q, &[]]), Ahead::all([k, v])]
     }
 
     pub fn check_without_bias(&self, d: &Dims) -> Result<(), Error> {
@@ -53,12 +63,13 @@ pub fn forward<T: Real>(inputs: Inputs<T>, o: &mut [T], lse: &mut [T], d: &Dims,
         .flat_map(|(n, lse)| lse.chunks_mut(piece).enumerate().map(move |(m, lse)| (n * plane + m * piece, lse)));
     let tasks = starts.map(|(row, lse)| (row, o_parts.next().unwrap_or_default(), lse));
     let cost = d.row_cost().saturating_mul(d.lse_len());
+    let skip = exec.threads() * piece; // threads take tasks in turns, if all goes evenly
     exec.for_each_with(
         cost,
         tasks,
         || Scratch::new(d, piece),
-        |scratch, (row, mut o, mut lse)| {
-            let mut row = row;
+        |scratch, (start, mut o, mut lse)| {
+            let mut row = start;
             while !lse.is_empty() {
                 let (pair, first) = (row / d.queries, row % d.queries);
                 let rows = (d.queries - first).min(lse.len());
@@ -66,8 +77,10 @@ pub fn forward<T: Real>(inputs: Inputs<T>, o: &mut [T], lse: &mut [T], d: &Dims,
                 let (own_o, o_rest) = o.split_at_mut(rows * d.width);
                 let bias =
                     inputs.bias.map(|bias| &bias[(d.bias_of(pair) * d.queries + first) * d.keys..][..rows * d.keys]);
-                Head { inputs, bias, d, pair, first, o: own_o, lse: own_lse }.run(scratch, exec);
                 (row, o, lse) = (row + rows, o_rest, rest);
+                let next = if lse.is_empty() { start + skip } else { row };
+                let next = (next / d.queries, next % d.queries);
+                Head { inputs, bias, d, pair, first, o: own_o, lse: own_lse, next }.run(scratch, exec);
             }
         },
     )
@@ -115,22 +128,26 @@ pub struct Head<'a, 'o, T> {
     pub first: usize,
     pub o: &'o mut [T],
     pub lse: &'o mut [T],
+    /// Pair and first query of what is computed next, if there is such a pair.
+    pub next: (usize, usize),
 }
 
 impl<T: Real> Head<'_, '_, T> {
     pub fn run(self, s: &mut Scratch<T>, exec: &Exec) {
-        let Head { inputs, bias, d, pair, first, o, lse } = self;
+        let Head { inputs, bias, d, pair, first, o, lse, next } = self;
         let (rows, scale) = (lse.len(), T::from_f64(d.scale));
         let q = &inputs.q[(pair * d.queries + first) * d.depth..][..rows * d.depth];
         let (to_scores, to_weights) = if d.post { (None, bias) } else { (bias, None) };
         let tiles = rows.div_ceil(tile_rows(exec));
+        let ahead = inputs.ahead(next, d); // of queries; of keys and values
         for keys in parts(d.keys, keys_at_once(d)) {
             let k = &inputs.k[(pair * d.keys + keys.start) * d.depth..][..keys.len() * d.depth];
             let v = &inputs.v[(pair * d.keys + keys.start) * d.width..][..keys.len() * d.width];
             transposed(k, keys.len(), d.depth, &mut s.keys, exec);
             let v = readable(v, d.width, &mut s.values);
             let blocks = keys.len().div_ceil(DEPTH);
-            for tile in even(rows, tiles) {
+            for (i, tile) in even(rows, tiles).enumerate() {
+                let next = |k: usize, key: usize| if key == 0 { ahead[k].part(i, tiles) } else { Ahead::NOTHING };
                 let mut scores = Share::new(&mut s.scores[..blocks * MAX_ROWS * PITCH], blocks, MAX_ROWS, PITCH);
                 for terms in parts(d.depth.max(1), DEPTH) {
                     let (a, n) = (s.q.as_chunks_mut().0, d.depth.min(terms.end) - terms.start);
@@ -148,7 +165,8 @@ impl<T: Real> Head<'_, '_, T> {
                         let b = Right { first: from, ..Right::panels(&s.keys, d.depth, 0) };
                         let columns = block * PITCH..block * PITCH + part.len();
                         let to = To { c: &mut scores, row: 0, columns, add: terms.start > 0 };
-                        multiply(&a[..tile.len()], n, b, to, exec); // (F1)
+                        let next = next(0, keys.start + part.start + terms.start);
+                        multiply_and_ask(&a[..tile.len()], n, b, to, next, exec); // (F1)
                     }
                 }
                 exec.run(Exponentials {
@@ -170,9 +188,10 @@ impl<T: Real> Head<'_, '_, T> {
                     let (a, _) = s.scores.as_chunks();
                     for (block, part) in parts(keys.len(), DEPTH).enumerate() {
                         let b = Right::rows(v, part.start * padded(d.width), padded(d.width));
-                        let add = keys.start + part.start > 0;
-                        let to = To { c: &mut o, row: tile.start, columns: 0..d.width, add };
-                        multiply(&a[block * MAX_ROWS..][..tile.len()], part.len(), b, to, exec); // (F4)
+                        let from = keys.start + part.start;
+                        let to = To { c: &mut o, row: tile.start, columns: 0..d.width, add: from > 0 };
+                        let (a, next) = (&a[block * MAX_ROWS..][..tile.len()], next(1, from));
+                        multiply_and_ask(a, part.len(), b, to, next, exec); // (F4)
                     }
                 }
             }

@@ -19,15 +19,15 @@ impl<T: Real> Task for Scaled<'_, T> {
     type Out = ();
     #[inline(always)]
     fn run<I: Isa>(self) {
-        let scale = V::<T, I>::splat(self.scale);
+        let (scale, lanes) = (V::<T, I>::splat(self.scale), V::<T, I>::LANES);
         for (r, a) in self.a.iter_mut().enumerate() {
             let x = &self.x[(self.row + r) * self.pitch + self.first..][..self.n];
             let mut k = 0;
-            while k < self.n {
-                let n = V::<T, I>::LANES.min(self.n - k);
-                (scale * V::<T, I>::load_partial(&x[k..], n)).store_partial(&mut a[k..], n);
-                k += n;
+            while k + lanes <= self.n {
+                (scale * V::<T, I>::load(&x[k..])).store(&mut a[k..]);
+                k += lanes;
             }
+            (scale * V::<T, I>::load_partial(&x[k..], self.n - k)).store_partial(&mut a[k..], self.n - k);
         }
     }
 }
@@ -53,9 +53,9 @@ impl<T: Real> Task for Exponentials<'_, T> {
     fn run<I: Isa>(self) {
         let (rows, keys, lanes) = (self.top.len(), self.keys, V::<T, I>::LANES);
         let (width, lowest) = (self.o.len() / rows.max(1), V::<T, I>::splat(T::NEG_INFINITY));
-        let mut shifts = [T::ZERO; MAX_ROWS];
-        // All rows first to their largest score, then to their exponentials: one row need not wait for the end of another. A NaN may be
-        // passed over here: the exponentials bring it to the sum, and so to all results of its query.
+        // All rows first to their largest scores, then across the lanes of those, then to their exponentials: one row need not wait for
+        // the end of another. A NaN may be passed over here: the exponentials bring it to the sum, and so to all results of its query.
+        let mut tops = [lowest; MAX_ROWS];
         for r in 0..rows {
             let mut top = lowest;
             for start in (0..keys).step_by(DEPTH) {
@@ -81,7 +81,11 @@ impl<T: Real> Task for Exponentials<'_, T> {
                     top = V::<T, I>::at_least(top, V::<T, I>::load_partial(&z[k..], n - k).keep(n - k, lowest));
                 }
             }
-            let (mut top, old) = (top.reduce_max(), self.top[r]);
+            tops[r] = top;
+        }
+        let mut shifts = [T::ZERO; MAX_ROWS];
+        for r in 0..rows {
+            let (mut top, old) = (tops[r].reduce_max(), self.top[r]);
             if self.first > 0 {
                 top = if old.is_nan() || old > top { old } else { top };
             }
@@ -97,6 +101,7 @@ impl<T: Real> Task for Exponentials<'_, T> {
             self.top[r] = top;
         }
         let vectors = MAX_LANES / lanes;
+        let mut totals = [V::<T, I>::zero(); MAX_ROWS];
         for r in 0..rows {
             // Sixteen partial sums, whatever the level: key u goes to number u mod 16.
             let (shift, mut sums) = (V::<T, I>::splat(shifts[r]), [V::<T, I>::zero(); MAX_LANES / 2]);
@@ -106,7 +111,7 @@ impl<T: Real> Task for Exponentials<'_, T> {
                 let (whole, rest) = z.as_chunks_mut::<MAX_LANES>();
                 for z in whole {
                     for u in 0..vectors {
-                        let e = (V::<T, I>::load(&z[u * lanes..]) - shift).exp(); // (F3)
+                        let e = (V::<T, I>::load(&z[u * lanes..]) - shift).exp_nonpositive(); // (F3)
                         e.store(&mut z[u * lanes..]);
                         sums[u] = sums[u] + e;
                     }
@@ -114,7 +119,7 @@ impl<T: Real> Task for Exponentials<'_, T> {
                 for u in 0..vectors {
                     let at = (u * lanes).min(rest.len());
                     let m = lanes.min(rest.len() - at);
-                    let e = (V::<T, I>::load_partial(&rest[at..], m) - shift).exp(); // (F3)
+                    let e = (V::<T, I>::load_partial(&rest[at..], m) - shift).exp_nonpositive(); // (F3)
                     e.store_partial(&mut rest[at..], m);
                     sums[u] = sums[u] + e.keep(m, V::<T, I>::zero());
                 }
@@ -126,7 +131,10 @@ impl<T: Real> Task for Exponentials<'_, T> {
                 }
                 half /= 2;
             }
-            self.sum[r] += sums[0].reduce_sum();
+            totals[r] = sums[0];
+        }
+        for r in 0..rows {
+            self.sum[r] += totals[r].reduce_sum();
         }
     }
 }

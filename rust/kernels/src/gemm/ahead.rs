@@ -25,6 +25,11 @@ impl<'a, T: Copy> Ahead<'a, T> {
         Ahead { arrays, pitch, len, rows: 0..arrays[0].1 + arrays[1].1 }
     }
 
+    /// Two arrays that lie in one piece each, but for a short end.
+    pub fn all(arrays: [&'a [T]; 2]) -> Self {
+        Ahead::new(arrays.map(|x| (x, x.len() / SHORT)), SHORT, SHORT)
+    }
+
     /// Part i of n.
     pub fn part(&self, i: usize, n: usize) -> Self {
         let rows = self.rows.len();
@@ -102,6 +107,20 @@ mod tests {
             let expected: Vec<usize> = (0..5).flat_map(|row| (0..33).map(move |k| row * 1000 + 8 * k)).collect();
             assert_eq!(found, expected, "{calls} {parts}");
         }
+    }
+
+    #[test]
+    fn all_but_a_short_end() {
+        let x = [0.0f32; 3 * SHORT - 1];
+        let mut lines = Ahead::all([&x, &x[..SHORT]]).lines(1);
+        lines.begin();
+        let mut found = 0;
+        while let Some((some, n)) = lines.some(100) {
+            assert!(16 * n <= some.len());
+            found += n;
+        }
+        assert_eq!(found, 3 * SHORT / 16);
+        assert!(Ahead::all([&x[..SHORT - 1], &x[..0]]).is_nothing());
     }
 
     #[test]

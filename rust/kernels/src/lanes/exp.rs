@@ -57,6 +57,12 @@ pub fn exp<A: Vector>(x: A) -> A {
     exp_near(A::at_most(A::splat(c.max), A::at_least(A::splat(c.min), x)))
 }
 
+/// [`exp`] for x <= 0.
+#[inline(always)]
+pub fn exp_nonpositive<A: Vector>(x: A) -> A {
+    exp_near(A::at_least(A::splat(A::Elem::EXP.min), x))
+}
+
 /// [`exp`] for x in the range of `scale_pow2`.
 #[inline(always)]
 pub fn exp_near<A: Vector>(x: A) -> A {
@@ -77,6 +83,20 @@ mod tests {
     use crate::real::Real;
 
     struct Exp<'a, T>(&'a mut [T]);
+
+    /// For x <= 0.
+    struct Nonpositive<'a, T>(&'a mut [T]);
+
+    impl<T: Real> Task for Nonpositive<'_, T> {
+        type Out = ();
+        #[inline(always)]
+        fn run<I: Isa>(self) {
+            for x in self.0.chunks_mut(V::<T, I>::LANES) {
+                let n = x.len();
+                V::<T, I>::load_partial(x, n).exp_nonpositive().store_partial(x, n);
+            }
+        }
+    }
 
     impl<T: Real> Task for Exp<'_, T> {
         type Out = ();
@@ -125,6 +145,23 @@ mod tests {
                 assert!(near, "{x:e} {y:e} {exact:e} {level:?}");
             }
         }
+    }
+
+    #[test]
+    fn nonpositive_arguments() {
+        fn check<T: Real>(x: &[T]) {
+            for level in Level::available() {
+                let mut y = x.to_vec();
+                level.run(Nonpositive(&mut y));
+                for (y, expected) in y.iter().zip(exp_at(level, x)) {
+                    assert!(y.to_f64().to_bits() == expected.to_f64().to_bits() || y.is_nan() && expected.is_nan());
+                }
+            }
+        }
+        let bits = (f32::NEG_INFINITY.to_bits()..=u32::MAX).chain(1 << 31..f32::NEG_INFINITY.to_bits());
+        check::<f32>(&bits.step_by(1009).map(f32::from_bits).chain([0.0, f32::NEG_INFINITY]).collect::<Vec<_>>());
+        let special = [0.0, -0.0, f64::NEG_INFINITY, f64::NAN, f64::MIN, -1e-310, -745.1, -746.0, -1e9];
+        check::<f64>(&(0..80_000).map(|k| k as f64 / -103.0).chain(special).collect::<Vec<_>>());
     }
 
     #[test]

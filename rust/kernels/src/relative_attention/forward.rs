@@ -1,6 +1,6 @@
 //! Forward: the tiles of attention, with rows of the bias that all entries of the batch share.
 
-use super::{Dims, laid_out};
+use super::{Along, Dims, laid_out};
 use crate::attention::Inputs;
 use crate::attention::backward::first;
 use crate::attention::forward::{Head, Scratch};
@@ -43,6 +43,7 @@ pub fn forward<T: Real>(
     let (n, rows) = (d.tokens, rows_of_a_piece::<T>(d));
     let count = n.div_ceil(rows);
     // Head by head, in a head piece by piece, in a piece entry by entry.
+    let at_position = |k: usize| (k % d.batch * d.heads + k / d.batch / count, k / d.batch % count * rows);
     let order = || {
         let places = (0..d.heads * count).map(move |place| (place / count, place % count));
         places.flat_map(move |(head, piece)| (0..d.batch).map(move |b| (b * d.heads + head) * count + piece))
@@ -51,6 +52,7 @@ pub fn forward<T: Real>(
     let mut lse = pieces(lse, n, rows, order())?;
     let (mut o, mut lse) = (&mut o[..], &mut lse[..]);
     let several = Exec::batch(d.attention.row_cost().saturating_mul(rows));
+    let skip = exec.threads() * several; // threads take tasks in turns, if all goes evenly
     let tasks = (0..d.heads * count).flat_map(|place| parts(d.batch, several).map(move |entries| (place, entries)));
     let tasks = tasks.map(|(place, entries)| {
         let (o, lse) = (first(&mut o, entries.len()), first(&mut lse, entries.len()));
@@ -65,17 +67,16 @@ pub fn forward<T: Real>(
         let own = rows.min(n - start);
         if space.place != Some(place) {
             let table = &table[head * d.entries..][..d.entries];
-            for (r, row) in space.bias.chunks_exact_mut(n).take(own).enumerate() {
-                d.along(table, start + r, row); // (F1)
-            }
+            exec.run(Along { table, first: start, rows: &mut space.bias[..own * n], pitch: n, d }); // (F1)
             space.place = Some(place);
         }
-        let (bias, mut o) = (Some(&space.bias[..own * n]), o.iter_mut());
+        let (bias, mut o, entries) = (Some(&space.bias[..own * n]), o.iter_mut(), lse.len());
         for (i, lse) in lse.iter_mut().enumerate() {
             let o = o.next().map_or(&mut [][..], |o| o);
-            let pair = (b + i) * d.heads + head;
+            let next = at_position(place * d.batch + b + if i + 1 < entries { i + 1 } else { skip });
             // (F2) (F3) (F4) (F5) (F6)
-            Head { inputs, bias, d: &d.attention, pair, first: start, o, lse }.run(&mut space.attention, exec);
+            let (pair, first) = ((b + i) * d.heads + head, start);
+            Head { inputs, bias, d: &d.attention, pair, first, o, lse, next }.run(&mut space.attention, exec);
         }
     })
 }
