@@ -34,7 +34,7 @@ def replay_mha(case: Case) -> Replayed:
         config.text(key)
     if "inp" in config.values:
         (H, W), C, O = config.sizes("image_size"), config.whole("inp"), config.whole("oup")
-        config.choice("dropout", 0.0)
+        _no_dropout(case)
         layer: RelativeAttention = CWAttention(C, O, (H, W), d, heads=config.whole("heads"), qkv_bias=False,
                                                project_out=config.flag("project_out"), dtype=case.dtype)
         return replay_layer(case, layer, case.input("x", (B, H * W, C)))
@@ -60,7 +60,7 @@ def replay_mha(case: Case) -> Replayed:
 
 def replay_feed_forward(case: Case) -> Replayed:
     config = case.config
-    config.choice("dropout", 0.0)
+    _no_dropout(case)
     layer = FeedForward(config.whole("dim"), config.whole("hidden_dim"), ACTS[config.choice("act", *ACTS)], dtype=case.dtype)
     return replay_layer(case, layer, case.input("x", (config.whole("B"), config.whole("N"), layer.dim)))
 
@@ -124,9 +124,10 @@ def replay_transformer(case: Case) -> Replayed:
         C, O, down, grid = config.whole("C_in"), config.whole("C_out"), config.flag("down"), config.sizes("grid")
         options |= {"form": config.choice("mode", *FORMS, default="pre"), "pool": config.choice("pool_type", *POOLS, default="max2"),
                     "act": ACTS[config.choice("act", *ACTS, default="gelu_exact")]}
-    layer = TransformerBlock(C, O, (grid[0], grid[1]), down, d, **options, dtype=case.dtype)
     x = case.input("x")
-    near = all(n in ((2 * m, 2 * m - 1) if down else (m,)) for n, m in zip(x.shape[2:], grid, strict=True))
+    ceil = options.get("names") != "timm" or options["pool"] not in ("max2", "avg2")       # timm's 2x2 windows round down
+    layer = TransformerBlock(C, O, (grid[0], grid[1]), down, d, **options, ceil_pool=ceil, dtype=case.dtype)
+    near = all(n in ((2 * m, 2 * m + 1 - 2 * ceil) if down else (m,)) for n, m in zip(x.shape[2:], grid, strict=True))
     if x.ndim != 4 or x.shape[:2] != (config.whole("B"), C) or not near:
         raise NotUnderstood(f"array input.x has shape {x.shape}, the configuration says B, C_in and grid {grid}")
     return replay_layer(case, layer, x)
@@ -187,6 +188,12 @@ def _timm_net(cfg: Config) -> Options:
             "mbconv": _timm_mbconv(cfg.group("conv_cfg")), "transformer": _timm_transformer(transformer)}
 
 
+def _no_dropout(case: Case) -> None:
+    """In training only a rate of zero can be replayed: what was dropped is not recorded."""
+    if case.config.number("dropout") and case.training:
+        raise NotUnderstood(f"config dropout = {case.config.values['dropout']} in training")
+
+
 def _norm(config: Config) -> Options:
     return {"bn_eps": config.number("bn_eps"), "bn_momentum": config.number("bn_momentum")}
 
@@ -197,6 +204,8 @@ def _timm_mbconv(cfg: Config) -> Options:
         "pre_norm_act": ("pre_norm_act", cfg.flag), "output_bias": ("bias", cfg.flag), "attn_early": ("se_early", cfg.flag),
         "attn_act_layer": ("se_act", _timm_act(cfg)), "act_layer": ("act", _timm_act(cfg)), "attn_ratio": ("se_ratio", cfg.number),
         "norm_eps": ("bn_eps", cfg.number), "padding": ("padding", lambda key: cfg.choice(key, "same"))})
+    if given.get("stride_mode") == "pool" and given.get("pool", "avg2") in ("max2", "avg2"):
+        given["ceil_pool"] = False      # timm's 2x2 windows round down; next to any that rounds up it fails on odd maps
     if "expand_output" in cfg.values and not cfg.flag("expand_output"):
         given |= {"expand_from": "input", "se_from": "hidden"}
     return given
@@ -205,7 +214,7 @@ def _timm_mbconv(cfg: Config) -> Options:
 def _timm_transformer(cfg: Config) -> Options:
     return _given(cfg, {
         "expand_first": ("expand_first", cfg.flag), "shortcut_bias": ("shortcut_bias", cfg.flag), "pool_type": ("pool", _timm_pool(cfg)),
-        "expand_ratio": ("ffn_ratio", cfg.number), "init_values": ("layer_scale", cfg.number),
+        "expand_ratio": ("ffn_ratio", cfg.number), "init_values": ("layer_scale", lambda key: cfg.number(key) or None),
         "rel_pos_type": ("table", lambda key: cfg.choice(key, "bias", "bias_tf"))})
 
 

@@ -41,7 +41,7 @@ POOLS: dict[str, tuple[ModuleType, dict[str, Any]]] = {
     "avg_k2s2": (avg_pool2d, {"kernel_size": 2, "stride": 2}),
     "avg_k3s2p1_exclpad": (avg_pool2d, {"kernel_size": 3, "stride": 2, "padding": 1, "count_include_pad": False}),
     "global_avg": (global_avg_pool, {})}
-SAME = "TF SAME: total pad = max((ceil(H/2)-1)*2+3-H,0), smaller half first"
+SAME = "TF SAME"        # how the text begins that asks for it; a formula with the sizes of the case may follow
 
 
 def replay_raw(case: Case) -> Replayed:
@@ -147,8 +147,8 @@ def replay_depthwise(case: Case) -> Replayed:
     C, k, stride = config.whole("C"), config.whole("kernel"), config.whole("stride")
     bias = config.flag("bias") if "bias" in config.values else "param.bias" in case.arrays
     x = case.input("x", (config.whole("B"), C, config.whole("H"), config.whole("W")))
-    if isinstance(config.values.get("padding"), str):
-        config.choice("padding", SAME)
+    if str(config.values.get("padding")).startswith(SAME):
+        config.text("padding")
         return _padded(case, SamePad(k, stride), Conv2d(C, C, k, stride, 0, C, bias, dtype=case.dtype), x)
     return replay_layer(case, Conv2d(C, C, k, stride, config.whole("padding", 0), C, bias, dtype=case.dtype), x)
 
@@ -179,6 +179,8 @@ def replay_pool(case: Case) -> Replayed:
     operator, options = POOLS[config.choice("kind", *POOLS)]
     stated = {"kernel": options.get("kernel_size"), "stride": options.get("stride"), "padding": options.get("padding", 0),
               "ceil_mode": options.get("ceil_mode", False), "count_include_pad": options.get("count_include_pad"), "pad_value": "-inf"}
+    if operator is not avg_pool2d or not stated["padding"]:         # where no mean has padding this says nothing
+        stated["count_include_pad"] = config.values.get("count_include_pad") and config.flag("count_include_pad")
     for key in stated.keys() & config.values.keys():
         config.choice(key, stated[key])
     config.text("note")

@@ -38,13 +38,9 @@ def replay_layer(case: Case, layer: Module, x: Array, forward: Callable[[Array],
         return {f"input.{entry}": dx} | {f"param.{name}": grad for name, grad in grads.items()}
 
     buffers = frozenset(before) - frozenset(layer.named_params())
-    moved = {name for name, value in layer.state_dict().items() if not np.array_equal(value, before[name])}
-    state = {name: value for name, value in layer.state_dict().items() if name in buffers - absent.keys() and _counts(name, moved)}
+    own, after = buffers - absent.keys(), layer.state_dict()
+    moved = {name for name in own if not np.array_equal(after[name], before[name])}
+    state = {name: after[name] for name in moved | (own & case.state_after().keys())}      # what kept its value may be recorded
     intermediates = getattr(layer, "intermediates", None)
     found = intermediates(cache) if intermediates and (case.named("aux") or case.named("inter")) else {}
     return Replayed({output: y}, backward, {name: partial(found.__getitem__, name) for name in found}, buffers=buffers, state=state)
-
-
-def _counts(name: str, moved: set[str]) -> bool:
-    """True for the buffers of a layer that counted a batch: all of its buffers belong to the state, even one that kept its value."""
-    return name.rpartition(".")[0] + f".{COUNTER}" in moved or (COUNTER in moved and "." not in name)

@@ -20,7 +20,6 @@ __all__ = ["OPERATORS"]
 
 Array = np.ndarray
 Pair = tuple[int, int]
-MAP_INPUT = "head-major MHMC output, B,C,H,W; the regroup is part of this operator"
 
 
 def replay_mhmc(case: Case) -> Replayed:
@@ -48,7 +47,7 @@ def replay_regroup(case: Case) -> Replayed:
 
 def replay_saa(case: Case) -> Replayed:
     config = case.config
-    config.choice("input", MAP_INPUT, default=MAP_INPUT)
+    config.text("input")        # in words: head by head, as the convolutions give it
     C, heads = config.whole("channels"), config.whole("num_heads")
     if config.whole("groups") * heads != C:
         raise NotUnderstood(f"config groups = {config.values['groups']} times num_heads = {heads} is not channels = {C}")
@@ -66,7 +65,8 @@ def replay_sam(case: Case) -> Replayed:
 
 def replay_msa(case: Case) -> Replayed:
     config = case.config
-    config.choice("ca_attention", 0, default=0)
+    if "ca_attention" in config.values and config.whole("ca_attention", minimum=-1) == 1:
+        raise NotUnderstood("config ca_attention = 1 modulates")
     C, (H, W) = config.whole("dim"), _size(config)
     layer = MultiHeadAttention(C, config.whole("sa_num_heads"), config.flag("qkv_bias"), config.number_or_null("qk_scale"),
                                dtype=case.dtype)
@@ -112,13 +112,12 @@ def replay_patch_embed(case: Case) -> Replayed:
 
 
 def replay_model(case: Case) -> Replayed:
-    """A whole network. `ca_attentions` has 1 for stages that modulate, and every second block of stage 3 attends whatever it says."""
+    """A whole network. `ca_attentions` has 1 for stages that modulate, any other number for those that attend, and every second block of
+    stage 3 attends whatever it says."""
     config = case.config
     depths = config.sizes("depths")
     flags = _numbers(config, "ca_attentions", len(depths), (int,))
-    if set(flags) - {0, 1}:
-        raise NotUnderstood(f"config ca_attentions = {list(flags)}; understood is 0 or 1 for each stage")
-    attend = [flag == 0 for flag in flags]
+    attend = [flag != 1 for flag in flags]
     mix = ["".join("M" if attend[s] or (s == 2 and n % 2) else "S" for n in range(depth)) for s, depth in enumerate(depths)]
     ratios, ca, sa = (_numbers(config, key, len(depths), kinds) for key, kinds in (
         ("mlp_ratios", (int, float)), ("ca_num_heads", (int,)), ("sa_num_heads", (int,))))
@@ -153,18 +152,18 @@ def _map(config: Config, channels: int) -> tuple[int, ...]:
 
 
 def _heads(config: Config, key: str, used: bool) -> int:
-    """The heads of a kind of block; of the other kind they may be null or -1."""
+    """The heads of a kind of block; of the other kind they may be null, 0 or -1."""
     value = config.values.get(key)
-    if used or not (value is None or value == -1):
+    if used or value not in (None, 0, -1):
         return config.whole(key)
     if key in config.values:
-        config.choice(key, None, -1)
+        config.choice(key, None, 0, -1)
     return -1
 
 
 def _numbers(config: Config, key: str, length: int, kinds: tuple[type, ...]) -> tuple[Any, ...]:
-    """A number of one of these kinds for each stage; -1 stands where a stage has no such heads."""
-    found = config.items(key)
+    """A number of one of these kinds for each stage; -1 or null stands where a stage has no such heads."""
+    found = [-1 if n is None else n for n in config.items(key)]
     if len(found) != length or not all(type(n) in kinds and n >= -1 for n in found):
         raise NotUnderstood(f"config {key} = {json.dumps(found)}; understood is a number for each of {length} stages")
     return tuple(found)

@@ -14,8 +14,12 @@ from nn.judge import randomise
 
 from pyhybrid import backend
 from pyhybrid.conformance import replay
+from pyhybrid.errors import ConstraintError
+from pyhybrid.nn import BatchNorm2d, Conv2d, Operator
+from pyhybrid.ops import avg_pool2d
 from pyhybrid.papers.coatnet import CoAtNet, CWAttention, MBConv, Stem, TransformerBlock
 from pyhybrid.papers.coatnet.names import PROFILES
+from pyhybrid.papers.coatnet.transformer import FeedForward
 
 TIMM, CW = PROFILES["timm"], PROFILES["cw"]
 RW = {"stride_mode": "pool", "pool": "max3", "pre_norm_act": True, "expand_from": "input", "se_from": "hidden", "bias": False,
@@ -54,6 +58,7 @@ TIMM_NET = {"embed_dim": [4, 4, 8, 8], "depths": [1, 1, 2, 1], "block_type": ["C
         ("mbconv", {**SIZES, "cfg": {"padding": "same"}}, timm_mbconv(padding="same"), (4, 7, 5)),
         ("mbconv", {**SIZES, "cfg": {"padding": "same", "stride_mode": "pool", "pool_type": "max"}},
          timm_mbconv(padding="same", stride_mode="pool", pool="max3"), (4, 7, 5)),
+        ("mbconv", {**SIZES, "cfg": {"stride_mode": "pool"}}, timm_mbconv(stride_mode="pool", ceil_pool=False), (4, 7, 5)),
         ("mbconv", {**SIZES, "cfg": {"act_layer": "gelu_tanh", "attn_ratio": 0.5, "norm_eps": 1e-3}},
          timm_mbconv(act="gelu_tanh", se_ratio=0.5, bn_eps=1e-3), (4, 7, 5)),
         ("mbconv", {**SIZES, "cfg": RW_CFG}, timm_mbconv(**RW), (4, 7, 5)),
@@ -67,11 +72,23 @@ TIMM_NET = {"embed_dim": [4, 4, 8, 8], "depths": [1, 1, 2, 1], "block_type": ["C
         ("transformer_block",
          {**TIMM_BLOCK, "cfg": {"expand_ratio": 2.0, "init_values": 0.25, "pool_type": "max2", "shortcut_bias": False}},
          timm_block(4, 8, (2, 3), True, 4, ffn_ratio=2.0, layer_scale=0.25, pool="max2", shortcut_bias=False), (4, 4, 6)),
+        ("transformer_block", {**TIMM_BLOCK, "cfg": {"pool_type": "avg2", "init_values": 0.0}},
+         timm_block(4, 8, (2, 3), True, 4, ceil_pool=False), (4, 5, 7)),
+        ("transformer_block", {**TIMM_BLOCK, "cfg": {"pool_type": "max2"}},
+         timm_block(4, 8, (2, 3), True, 4, pool="max2", ceil_pool=False), (4, 5, 6)),
         ("transformer_block", {"inp": 4, "oup": 4, "image_size": [2, 3], "heads": 1, "dim_head": 4, "downsample": False, "B": 2,
                                "ffn_hidden": 16, "order": "LayerNorm AFTER pooling", "pool": "max 3/2/1", "ln_eps": 1e-5},
          TransformerBlock(4, 4, (2, 3), False, 4, names="cw", **{**CW.transformer_options, "heads": 1}), (4, 2, 3)),
         ("relative_mha", {"inp": 4, "oup": 6, "image_size": [2, 3], "heads": 2, "dim_head": 3, "dropout": 0.0, "B": 2, "project_out": True},
          CWAttention(4, 6, (2, 3), 3, heads=2, qkv_bias=False), (6, 4)),
+        ("feed_forward", {"dim": 4, "hidden_dim": 6, "act": "gelu_exact", "dropout": 0, "B": 2, "N": 3}, FeedForward(4, 6), (3, 4)),
+        ("depthwise_conv", {"C": 4, "kernel": 5, "stride": 1, "padding": 2, "bias": True, "H": 7, "W": 6, "B": 2},
+         Conv2d(4, 4, 5, 1, 2, 4), (4, 7, 6)),
+        ("depthwise_conv", {"C": 4, "kernel": 2, "stride": 2, "padding": "TF SAME: total pad = max((ceil(H/2)-1)*2+2-H,0), smaller half "
+                            "first", "H": 6, "W": 4, "B": 2}, Conv2d(4, 4, 2, 2, 0, 4), (4, 6, 4)),
+        ("pool2d", {"kind": "avg_k2s2", "kernel": 2, "stride": 2, "count_include_pad": False, "B": 2, "C": 4, "H": 5, "W": 6},
+         Operator(avg_pool2d, kernel_size=2, stride=2), (4, 5, 6)),
+        ("batch_norm_2d", {"eps": 1e-3, "momentum": 0.0, "B": 2, "C": 4, "H": 5, "W": 6}, BatchNorm2d(4, 1e-3, 0.0), (4, 5, 6)),
         ("stem", {"in_chs": 3, "out_chs": 4, "H": 7, "W": 6, "B": 2, "bn_eps": 1e-3, "act": "gelu_exact", "bias": True},
          Stem(3, (4, 4)), (3, 7, 6)),
         ("coatnet", {**NET, "head": "ln", "order": "pool_norm", "pool_type": "avg2", "stride_mode": "dw"},
@@ -87,6 +104,10 @@ TIMM_NET = {"embed_dim": [4, 4, 8, 8], "depths": [1, 1, 2, 1], "block_type": ["C
             "conv_cfg": {"stride_mode": "1x1"}, "transformer_cfg": {"dim_head": 4}}},
          net(names="timm", head_hidden=6, mbconv={"stride_mode": "1x1"},
              stages=(*STAGES[:2], (("C", 1, 8), ("T", 2, 8)), STAGES[3])), (3, 64, 32)),
+        ("coatnet", {"image_size": [40, 72], "B": 2, "num_classes": 5, "cfg": {
+            **TIMM_NET, "block_type": ["C", "C", "C", "C"], "conv_cfg": {"stride_mode": "pool"}}},
+         net(image_size=(40, 72), names="timm", head="ln_first", mbconv={"stride_mode": "pool", "ceil_pool": False},
+             stages=((("C", 1, 4),), (("C", 1, 4),), (("C", 2, 8),), (("C", 1, 8),))), (3, 40, 72)),
         ("coatnet", {"image_size": [64, 32], "in_channels": 2, "num_blocks": [3, 1, 1, 2, 1], "channels": [4, 4, 4, 8, 8], "num_classes": 5,
                      "block_types": ["C", "T", "T", "T"], "heads": 2, "dim_head": 3, "B": 2},
          net(names="cw", head="plain", in_channels=2, stem=(4, 4, 4), dim_head=3, transformer={"heads": 2},
@@ -110,6 +131,28 @@ def test_understood(tmp_path, operator, config, layer, shape, mode):
     np.savez(tmp_path / "case.npz", meta=np.array(json.dumps(meta)), **arrays)
     report = replay(tmp_path / "case.npz")
     assert report.passed, str(report)
+
+
+def test_odd_maps_in_timms_pools_lose_their_last_row_and_column():
+    """The same as the map without them, where timm has an answer at all."""
+    x = np.random.default_rng(4).standard_normal((2, 4, 7, 5))
+    block = timm_mbconv(stride_mode="pool", ceil_pool=False)
+    assert np.array_equal(block.eval().forward(x)[0], block.forward(np.ascontiguousarray(x[:, :, :6, :4]))[0])
+    with pytest.raises(ConstraintError, match='ceil_pool=False needs stride_mode="pool"'):
+        timm_mbconv(ceil_pool=False)
+
+
+def test_dropout_cannot_be_replayed_in_training(tmp_path):
+    layer = FeedForward(4, 6)
+    x = np.ones((2, 3, 4))
+    arrays = {"input.x": x, "output.y": layer.forward(x)[0]} | {f"param.{name}": value for name, value in layer.state_dict().items()}
+    config = {"dim": 4, "hidden_dim": 6, "act": "gelu_exact", "dropout": 0.1, "B": 2, "N": 3}
+    for mode in ("eval", "train"):
+        meta = {"system": "coatnet", "operator": "feed_forward", "case": "case", "config": config, "mode": mode}
+        np.savez(tmp_path / f"{mode}.npz", meta=np.array(json.dumps(meta)), **arrays)
+    assert replay(tmp_path / "eval.npz").passed
+    report = replay(tmp_path / "train.npz", backend="numpy")
+    assert not report.passed and "dropout = 0.1 in training" in "; ".join(report.rows[0].failures)
 
 
 @pytest.mark.parametrize(

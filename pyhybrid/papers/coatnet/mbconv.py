@@ -39,6 +39,7 @@ class MBConv(Module):
     pool: str = "max2"                  # of the shortcut: max2, max3, avg2, avg3
     main_pool: str = "avg2"             # of stride_mode="pool"
     padding: str = "symmetric"          # "same": of strided windows, as in TensorFlow
+    ceil_pool: bool = True              # False: 2x2 pools leave out the last row and column of an odd map
     expand_from: str = "output"         # hidden channels are expansion times these
     width_divisor: int = 1              # and rounded to a multiple of this
     se_ratio: float = 0.25
@@ -64,6 +65,9 @@ class MBConv(Module):
         for name, allowed in (("stride_mode", ("1x1", "dw", "pool")), ("expand_from", SIDES[:2]), ("se_from", SIDES),
                               ("padding", ("symmetric", "same"))):
             choose("MBConv", name, getattr(self, name), allowed)
+        if not self.ceil_pool and self.stride_mode != "pool":
+            raise ConstraintError(f'MBConv: ceil_pool=False needs stride_mode="pool", since a strided convolution rounds up; '
+                                  f"got stride_mode={self.stride_mode!r}")
         if not self.downsample and self.in_channels != self.out_channels:
             raise ConstraintError(f"MBConv: without downsample the shortcut is x itself, so in_channels must equal out_channels; "
                                   f"got {self.in_channels} and {self.out_channels}")
@@ -97,7 +101,7 @@ class MBConv(Module):
 
         steps: list[Step] = [(wants["pre_norm"], BatchNorm2d(C, **norm)), *(act if self.pre_norm_act else [])]
         if mode == "pool":
-            steps.append(("main_pool", pool("MBConv", self.main_pool, self.padding)))
+            steps.append(("main_pool", pool("MBConv", self.main_pool, self.padding, self.ceil_pool)))
         if "expand" in wants:
             steps += [(wants["expand"], Conv2d(C, e, 1, 2 if mode == "1x1" else 1, bias=False, **common)),
                       (wants["expand_norm"], BatchNorm2d(e, **norm)), *act]
@@ -119,7 +123,7 @@ class MBConv(Module):
         """Nothing, or a pool and perhaps a 1x1 convolution."""
         if not self.downsample:
             return []
-        steps: list[Step] = [("pool", pool("MBConv", self.pool, self.padding))]
+        steps: list[Step] = [("pool", pool("MBConv", self.pool, self.padding, self.ceil_pool))]
         if self.in_channels != self.out_channels or self.shortcut_always:
             steps.append((named.mbconv["shortcut"], Conv2d(self.in_channels, self.out_channels, 1, bias=self.bias, **common)))
         return steps

@@ -30,8 +30,8 @@ def activation(owner: str, name: str) -> Module:
     return Operator(operator, **config)
 
 
-def pool(owner: str, kind: str, padding: str = "symmetric") -> Module:
-    """Pooling with stride 2 that rounds up: the largest or the mean of 2x2 or 3x3 pixels.
+def pool(owner: str, kind: str, padding: str = "symmetric", ceil: bool = True) -> Module:
+    """Pooling with stride 2: the largest or the mean of 2x2 or 3x3 pixels. It rounds up, 2x2 windows down with ceil=False.
 
     3x3 windows reach one pixel beyond the map, which the mean does not count. With padding="same" the surplus is at the end instead,
     and the mean counts it as zeros.
@@ -41,7 +41,7 @@ def pool(owner: str, kind: str, padding: str = "symmetric") -> Module:
     if padding == "same":
         fill = -np.inf if operator is max_pool2d else 0.0
         return Sequential({"pad": SamePad(k, 2, fill), "pool": Operator(operator, kernel_size=k, stride=2)})
-    config: dict[str, Any] = {"ceil_mode": True} if k == 2 else {"padding": 1}
+    config: dict[str, Any] = {"ceil_mode": ceil} if k == 2 else {"padding": 1}
     if operator is avg_pool2d and k == 3:
         config["count_include_pad"] = False
     return Operator(operator, kernel_size=k, stride=2, **config)

@@ -26,9 +26,10 @@ ORDERS = ("norm_pool", "pool_norm")
 class TransformerBlock(Module):
     """x (B, in_channels, h, w) -> (B, out_channels, *grid): z = shortcut(x) + attn(norm1(x)), y = z + ffn(norm2(z)).
 
-    With downsample=True both branches are pooled, so h and w are twice `grid`, or one less; order="norm_pool" is the paper's
-    Pool(Norm(x)), "pool_norm" the norm after the pool. The shortcut is widened by a linear map if the widths differ. The defaults are
-    those of the paper; `names` chooses the parameter names, and with them the layout of the attention's parameters.
+    With downsample=True both branches are pooled, so h and w are twice `grid`, or one less (with ceil_pool=False one more);
+    order="norm_pool" is the paper's Pool(Norm(x)), "pool_norm" the norm after the pool. The shortcut is widened by a linear map if the
+    widths differ. The defaults are those of the paper; `names` chooses the parameter names, and with them the layout of the attention's
+    parameters.
     """
 
     in_channels: int
@@ -40,6 +41,7 @@ class TransformerBlock(Module):
     names: str = "paper"
     order: str = "norm_pool"
     pool: str = "max2"                  # max2, max3, avg2, avg3
+    ceil_pool: bool = True              # False: 2x2 pools leave out the last row and column of an odd map
     heads: int | None = None            # None: as many as dim_head makes
     form: str = "pre"
     sign: str = "query - key"
@@ -78,7 +80,7 @@ class TransformerBlock(Module):
         if self.layer_scale is not None:
             layers |= {role[scale]: LayerScale(O, self.layer_scale, **common) for scale in ("scale1", "scale2")}
         if self.downsample:
-            layers["pool"] = pool("TransformerBlock", self.pool)
+            layers["pool"] = pool("TransformerBlock", self.pool, ceil=self.ceil_pool)
         widens = C != O or (self.downsample and self.shortcut_always)
         if widens:
             layers[role["shortcut"]] = Dense(C, O, self.shortcut_bias, self.names != "paper", **common)
