@@ -24,7 +24,7 @@ impl Function for Erf {
     #[inline(always)]
     fn gradient<A: Vector>(self, dy: A, x: A) -> A {
         let factor = A::splat(A::Elem::from_f64(std::f64::consts::FRAC_2_SQRT_PI));
-        dy * (factor * lanes::gauss(lanes::within(x, A::Elem::ERF.far), 1.0)) // (B1)
+        dy * (factor * lanes::gauss(lanes::within(x, A::Elem::ERF.far), -1.0)) // (B1)
     }
 }
 

@@ -67,9 +67,32 @@ pub fn exp_nonpositive<A: Vector>(x: A) -> A {
 #[inline(always)]
 pub fn exp_near<A: Vector>(x: A) -> A {
     let c = &A::Elem::EXP;
-    let rounder = A::splat(c.rounder);
-    let n = x.mul_add(A::splat(c.log2_e), rounder) - rounder;
+    let n = powers(x);
     let r = n.mul_add(A::splat(-c.ln2_lo), n.mul_add(A::splat(-c.ln2_hi), x));
+    scaled(r, n)
+}
+
+/// exp(a·b) for a·b as in [`exp_near`]. The product is not rounded, except at the portable level: n·ln2_hi is exact, so one fused operation
+/// takes the leading digits off a·b.
+#[inline(always)]
+pub fn exp_product<A: Vector>(a: A, b: A) -> A {
+    let c = &A::Elem::EXP;
+    let n = powers(a * b);
+    let r = n.mul_add(A::splat(-c.ln2_lo), a.mul_add(b, A::splat(-c.ln2_hi) * n));
+    scaled(r, n)
+}
+
+/// round(x/ln 2)
+#[inline(always)]
+fn powers<A: Vector>(x: A) -> A {
+    let (log2_e, rounder) = (A::splat(A::Elem::EXP.log2_e), A::splat(A::Elem::EXP.rounder));
+    x.mul_add(log2_e, rounder) - rounder
+}
+
+/// 2ⁿ·eʳ
+#[inline(always)]
+fn scaled<A: Vector>(r: A, n: A) -> A {
+    let c = &A::Elem::EXP;
     let mut p = A::splat(c.polynomial[0]);
     for &coefficient in &c.polynomial[1..] {
         p = p.mul_add(r, A::splat(coefficient));
