@@ -344,7 +344,9 @@ def test_options_of_the_card_change_what_is_built_or_computed(rng):
     for difference in CARD.differences:
         for name, value in difference.options:
             if difference.layer.endswith("MBConv"):
-                base = {"stride_mode": "dw"} if name == "padding" else {"se_ratio": 1.0, "in_channels": 2 + (name == "shortcut_always")}
+                strided = {"padding": "dw", "ceil_pool": "pool"}      # where the option has something to change
+                base = {"se_ratio": 1.0, "in_channels": 2 + (name == "shortcut_always")}
+                base |= {"stride_mode": strided[name]} if name in strided else {}
                 base = {"in_channels": 2, "out_channels": 3, "downsample": True, **base}
                 make, image = MBConv, np.concatenate([x, x[:, :1]], axis=1)[:, : base["in_channels"]]
             elif difference.layer.endswith("TransformerBlock"):
