@@ -17,7 +17,6 @@ from pyhybrid.cli import main
 from pyhybrid.commands import lab
 from pyhybrid.errors import UsageError
 
-nbformat = pytest.importorskip("nbformat")
 FOLDER = Path(__file__).parents[1] / "tutorials"
 LESSONS = sorted(FOLDER.glob("[0-9]*.ipynb"))
 INDEX = FOLDER / "index.ipynb"
@@ -31,8 +30,14 @@ FIELDS = {"lesson": int, "statement": str, "paper": str, "equations": list, "ope
 every_lesson = pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
 
 
+@functools.cache
+def nbformat():
+    """Imported where it is used: it takes seconds, and every process that collects these tests would wait for it."""
+    return pytest.importorskip("nbformat")
+
+
 def read(path):
-    return nbformat.read(path, as_version=4)
+    return nbformat().read(path, as_version=4)
 
 
 def code_cells(path):
@@ -83,8 +88,8 @@ def prepared(path):
             cell.source += "\nassert not verdict.passed, 'the stub was accepted: this exercise grades nothing'"
         elif tags(cell) == ["solution"]:
             accepted = f"{grade}\nassert verdict.passed, 'the solution was not accepted'"
-            cells.append(nbformat.v4.new_code_cell(accepted))
-    cells.append(nbformat.v4.new_code_cell("import time\nprint(time.process_time())"))
+            cells.append(nbformat().v4.new_code_cell(accepted))
+    cells.append(nbformat().v4.new_code_cell("import time\nprint(time.process_time())"))
     notebook.cells = cells
     return notebook
 
@@ -135,8 +140,8 @@ def test_lesson_runs_from_top_to_bottom(path, tmp_path):
 
 def test_a_failing_cell_is_reported_with_number_source_and_traceback(tmp_path):
     nbclient = pytest.importorskip("nbclient")
-    cells = [nbformat.v4.new_markdown_cell("text"), nbformat.v4.new_code_cell("lesson = 1\n1 / (lesson - 1)")]
-    notebook = nbformat.v4.new_notebook(cells=cells)
+    cells = [nbformat().v4.new_markdown_cell("text"), nbformat().v4.new_code_cell("lesson = 1\n1 / (lesson - 1)")]
+    notebook = nbformat().v4.new_notebook(cells=cells)
     with pytest.raises(nbclient.exceptions.CellExecutionError) as raised:
         execute(notebook, tmp_path)
     told = failure(Path("some.ipynb"), notebook, raised.value)
@@ -246,7 +251,7 @@ def test_index_and_readme_say_what_the_lessons_say_of_themselves(lesson_index):
 
 
 def test_index_has_every_fact_of_every_lesson():
-    nbformat.validate(read(INDEX))
+    nbformat().validate(read(INDEX))
     text = "\n".join(cell.source for cell in read(INDEX).cells)
     rows = dict(re.findall(r"^\| (\d+) (\|.*)$", text, re.MULTILINE))
     for path in LESSONS:

@@ -87,10 +87,15 @@ impl<'a> Exec<'a> {
         W: Fn(&mut S, I::Item) -> Result<(), Error> + Sync,
     {
         let queue = Mutex::new(tasks.fuse());
+        self.on_threads(cost, &|stop, poll| drain(&queue, stop, poll, &scratch, &work))
+    }
+
+    /// Runs `drain` on as many threads as `cost` is worth; the first error stops them all. Compiled once, not for every kernel.
+    fn on_threads(&self, cost: usize, drain: &Drain) -> Result<(), Error> {
         let stop = AtomicBool::new(false);
         let failure = Mutex::new(None);
         let drain = |poll: Option<&dyn Fn() -> bool>| {
-            let outcome = catch_unwind(AssertUnwindSafe(|| drain(&queue, &stop, poll, &scratch, &work)));
+            let outcome = catch_unwind(AssertUnwindSafe(|| drain(&stop, poll)));
             if let Err(error) = outcome.unwrap_or_else(|payload| Err(Error::Panic(message(payload)))) {
                 stop.store(true, Ordering::Relaxed);
                 lock(&failure).get_or_insert(error);
@@ -117,6 +122,9 @@ impl<'a> Exec<'a> {
         failure.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
     }
 }
+
+/// Takes tasks until none is left, somebody asked to stop, or the poll says so.
+type Drain<'a> = dyn Fn(&AtomicBool, Option<&dyn Fn() -> bool>) -> Result<(), Error> + Sync + 'a;
 
 /// One thread's part: takes tasks until none is left or somebody asked to stop.
 fn drain<I: Iterator, S>(

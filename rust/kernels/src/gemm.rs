@@ -17,6 +17,7 @@ use crate::real::Real;
 
 mod ahead;
 mod product;
+mod ranges;
 mod share;
 mod stored;
 mod transpose;
@@ -24,6 +25,7 @@ mod transpose;
 pub use ahead::Ahead;
 use ahead::Lines;
 pub use product::{Matrix, Pack, Product, Source};
+pub use ranges::{even, in_images, pieces};
 use share::Place;
 pub use share::Share;
 pub use stored::{Scaled, Stored, into_panels};
@@ -43,29 +45,6 @@ pub const PANEL: usize = 32;
 
 /// The most rows of a tile at any level.
 pub const MAX_ROWS: usize = 14;
-
-/// Consecutive ranges of `each` that make up `whole`.
-pub fn pieces(whole: Range<usize>, each: usize) -> impl Iterator<Item = Range<usize>> + Send {
-    let each = each.max(1);
-    whole.clone().step_by(each).map(move |start| start..(start + each).min(whole.end))
-}
-
-/// Some columns, counted through all images of `width` columns, as (image, columns of that image, how many came before).
-pub fn in_images(
-    columns: Range<usize>,
-    width: usize,
-) -> impl Iterator<Item = (usize, Range<usize>, usize)> + Clone + Send {
-    (columns.start / width..columns.end.div_ceil(width)).map(move |image| {
-        let first = image * width;
-        let (start, end) = (columns.start.max(first), columns.end.min(first + width));
-        (image, start - first..end - first, start - columns.start)
-    })
-}
-
-/// `count` ranges that make up 0..len, as equal as can be.
-pub fn even(len: usize, count: usize) -> impl Iterator<Item = Range<usize>> {
-    (0..count).map(move |i| i * len / count..(i + 1) * len / count)
-}
 
 /// Most rows of a tile at the level of `exec`.
 pub fn tile_rows(exec: &Exec) -> usize {
@@ -139,48 +118,73 @@ impl<T: Real> Task for Tiles<'_, '_, T> {
     type Out = ();
     #[inline(always)]
     fn run<I: Isa>(self) {
-        if self.next.is_nothing() { self.tiles::<I, false>() } else { self.tiles::<I, true>() }
-    }
-}
-
-impl<T: Real> Tiles<'_, '_, T> {
-    #[inline(always)]
-    fn tiles<I: Isa, const ASK: bool>(mut self) {
-        let mut sums = [[T::ZERO; PANEL]; MAX_ROWS];
-        let calls = self.b.starts.len() * (PANEL / (2 * V::<T, I>::LANES));
-        let next = &mut self.next.clone().lines(calls);
-        for (i, &start) in self.b.starts.iter().enumerate() {
-            let (first, column) = (i * PANEL, self.columns.start + i * PANEL);
-            let n = PANEL.min(self.columns.end - column);
-            let onto = self.onto.at(first..first + n);
-            match self.c.from_column(column).panel(self.row..self.row + self.a.len()) {
-                Some(place) if n == PANEL => self.sums::<I, ASK>(start, n, place, onto, next),
-                _ => {
-                    self.sums::<I, ASK>(start, n, Place::of(&mut sums), Onto::Nothing, next);
-                    self.put::<I>(&sums, column, n, onto);
-                }
-            }
-        }
-    }
-
-    /// The first `n` columns of the panel at `start`, or more, for all rows of A.
-    #[inline(always)]
-    fn sums<I: Isa, const ASK: bool>(&self, start: usize, n: usize, to: Place<T>, onto: Onto<T>, next: &mut Lines<T>) {
         macro_rules! rows {
-            ($vectors:literal, $column:ident: $($small:literal)*; $($large:literal)*) => {
+            ($($small:literal)*; $($large:literal)*) => {
                 match self.a.len() {
-                    $($small => sums::<T, I, ASK, $small, $vectors>(self, start, $column, to, onto, next),)*
-                    $($large if I::REGISTERS >= 32 =>
-                        sums::<T, I, ASK, $large, $vectors>(self, start, $column, to, onto, next),)*
+                    $($small => self.ask::<I, $small>(),)*
+                    $($large if I::REGISTERS >= 32 => self.ask::<I, $large>(),)*
                     rows => unreachable!("a tile of {rows} rows"),
                 }
             };
         }
+        rows!(1 2 3 4 5 6; 7 8 9 10 11 12 13 14);
+    }
+}
+
+/// Tiles of R rows.
+struct Rows<'a, 'b, T, const R: usize, const ASK: bool>(Tiles<'a, 'b, T>);
+
+impl<'a, 'b, T: Real> Tiles<'a, 'b, T> {
+    /// Every height is a function of its own: one for all of them took most of the time that the whole core compiled.
+    #[inline(always)]
+    fn ask<I: Isa, const R: usize>(self) {
+        if self.next.is_nothing() {
+            I::call(Rows::<T, R, false>(self));
+        } else {
+            I::call(Rows::<T, R, true>(self));
+        }
+    }
+}
+
+impl<T: Real, const R: usize, const ASK: bool> Task for Rows<'_, '_, T, R, ASK> {
+    type Out = ();
+    #[inline(always)]
+    fn run<I: Isa>(mut self) {
+        let Rows(tiles) = &mut self;
+        let mut sums = [[T::ZERO; PANEL]; MAX_ROWS];
+        let calls = tiles.b.starts.len() * (PANEL / (2 * V::<T, I>::LANES));
+        let next = &mut tiles.next.clone().lines(calls);
+        for (i, &start) in tiles.b.starts.iter().enumerate() {
+            let (first, column) = (i * PANEL, tiles.columns.start + i * PANEL);
+            let n = PANEL.min(tiles.columns.end - column);
+            let onto = tiles.onto.at(first..first + n);
+            match tiles.c.from_column(column).panel(tiles.row..tiles.row + R) {
+                Some(place) if n == PANEL => tiles.sums::<I, ASK, R>(start, n, place, onto, next),
+                _ => {
+                    tiles.sums::<I, ASK, R>(start, n, Place::of(&mut sums), Onto::Nothing, next);
+                    tiles.put::<I>(&sums, column, n, onto);
+                }
+            }
+        }
+    }
+}
+
+impl<T: Real> Tiles<'_, '_, T> {
+    /// The first `n` columns of the panel at `start`, or more, for all rows of A.
+    #[inline(always)]
+    fn sums<I: Isa, const ASK: bool, const R: usize>(
+        &self,
+        start: usize,
+        n: usize,
+        to: Place<T>,
+        onto: Onto<T>,
+        next: &mut Lines<T>,
+    ) {
         for column in (0..n).step_by(2 * V::<T, I>::LANES) {
             if n - column <= V::<T, I>::LANES {
-                rows!(1, column: 1 2 3 4 5 6; 7 8 9 10 11 12 13 14);
+                sums::<T, I, ASK, R, 1>(self, start, column, to, onto, next);
             } else {
-                rows!(2, column: 1 2 3 4 5 6; 7 8 9 10 11 12 13 14);
+                sums::<T, I, ASK, R, 2>(self, start, column, to, onto, next);
             }
         }
     }

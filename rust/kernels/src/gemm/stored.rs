@@ -92,7 +92,7 @@ pub fn into_panels<T: Real, I: Isa>(x: &[T], first: usize, place: (usize, usize)
 #[inline(always)]
 fn map_into_panels<T: Real, I: Isa>(
     x: &[T],
-    f: impl Fn(V<T, I>) -> V<T, I>,
+    f: impl Fn(V<T, I>) -> V<T, I> + Copy,
     first: usize,
     (r, rows): (usize, usize),
     panels: &mut [T],
@@ -101,7 +101,7 @@ fn map_into_panels<T: Real, I: Isa>(
     while done < x.len() {
         let (panel, at) = ((first + done) / PANEL, (first + done) % PANEL);
         let n = (PANEL - at).min(x.len() - done);
-        map::<T, I>(&x[done..done + n], &f, &mut panels[(panel * rows + r) * PANEL + at..][..n]);
+        map::<T, I>(&x[done..done + n], f, &mut panels[(panel * rows + r) * PANEL + at..][..n]);
         done += n;
     }
 }

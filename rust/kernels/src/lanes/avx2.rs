@@ -17,8 +17,18 @@ impl Isa for Avx2 {
     #[inline(always)]
     fn call<K: Task>(part: K) -> K::Out {
         // SAFETY: `Avx2` cannot be named where the processor was not asked.
-        unsafe { enter(part) }
+        unsafe { apart(part) }
     }
+}
+
+/// The compiler forgets `inline(never)` of a function with target features where the caller's source has none; here it cannot.
+///
+/// # Safety
+/// That of [`enter`].
+#[inline(never)]
+unsafe fn apart<K: Task>(part: K) -> K::Out {
+    // SAFETY: the caller's.
+    unsafe { enter(part) }
 }
 
 pub fn detected() -> bool {

@@ -1,0 +1,26 @@
+//! How rows, terms and columns are cut.
+
+use std::ops::Range;
+
+/// Consecutive ranges of `each` that make up `whole`.
+pub fn pieces(whole: Range<usize>, each: usize) -> impl Iterator<Item = Range<usize>> + Send {
+    let each = each.max(1);
+    whole.clone().step_by(each).map(move |start| start..(start + each).min(whole.end))
+}
+
+/// Some columns, counted through all images of `width` columns, as (image, columns of that image, how many came before).
+pub fn in_images(
+    columns: Range<usize>,
+    width: usize,
+) -> impl Iterator<Item = (usize, Range<usize>, usize)> + Clone + Send {
+    (columns.start / width..columns.end.div_ceil(width)).map(move |image| {
+        let first = image * width;
+        let (start, end) = (columns.start.max(first), columns.end.min(first + width));
+        (image, start - first..end - first, start - columns.start)
+    })
+}
+
+/// `count` ranges that make up 0..len, as equal as can be.
+pub fn even(len: usize, count: usize) -> impl Iterator<Item = Range<usize>> {
+    (0..count).map(move |i| i * len / count..(i + 1) * len / count)
+}
