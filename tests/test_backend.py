@@ -202,6 +202,17 @@ def test_a_broadcast_view_is_an_array_like_any_other(backend):
     check.assert_close(conv2d.forward(x, WEIGHT)[0], np.full((1, 1, 2, 3), 8.0), "y", exact=True)
 
 
+@needs_core
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_large_results_of_the_core_begin_on_a_cache_line(dtype):
+    """NumPy's own arrays begin anywhere in a line: 1 of 4 would pass, 1 of 65536 all of these."""
+    x = np.zeros((1, 3, 37, 53), dtype)
+    with backend.use("rust"):
+        results = [softmax.forward(x)[0] for _ in range(8)]
+    assert [y.ctypes.data % 64 for y in results] == [0] * 8
+    assert all(y.flags.c_contiguous and y.flags.writeable and y.flags.aligned and y.shape == x.shape for y in results)
+
+
 # What is checked before anything runs.
 
 
