@@ -471,24 +471,25 @@ def interrupt_a_long_call(name: str) -> None:
 
 
 def _interrupted_after(call: Callable[[], Any]) -> float | None:
-    """Seconds from a Ctrl-C, sent while `call` runs, to its KeyboardInterrupt; None if the call was over before."""
+    """Seconds from a Ctrl-C, sent while `call` runs, to its KeyboardInterrupt; None if the call was over before, or not begun yet."""
     sent: list[float] = []
-    over = False
+    running = False
 
     def interrupt() -> None:
         sent.append(time.monotonic())
         os.kill(os.getpid(), signal.SIGINT)
 
     timer = threading.Timer(0.1, interrupt)
-    timer.start()
     try:
+        timer.start()  # on a machine that stands still, the signal comes before this returns
+        running = True
         call()
-        over = True
+        running = False
         timer.cancel()
         timer.join()
         time.sleep(0.001)  # a signal that came too late is raised here
     except KeyboardInterrupt:
-        return None if over else time.monotonic() - sent[0]
+        return time.monotonic() - sent[0] if running else None
     return None
 
 
