@@ -8,7 +8,7 @@
 use crate::error::{Error, require};
 use crate::exec::Exec;
 use crate::fill::Fill;
-use crate::lanes::{Isa, V, Vector};
+use crate::lanes::{Isa, V, Vector, is_large};
 use crate::planes::require_len;
 use crate::real::Real;
 use crate::sums::Terms;
@@ -24,8 +24,9 @@ pub fn check(a: &[usize], b: &[usize]) -> Result<(), Error> {
 pub fn forward<T: Real>(a: &[T], b: &[T], y: &mut [T], exec: &Exec) -> Result<(), Error> {
     require_len("b", b, a.len())?;
     require_len("y", y, a.len())?;
+    let large = is_large(y);
     let tasks = a.chunks(PART).zip(b.chunks(PART)).zip(y.chunks_mut(PART));
-    exec.for_each(a.len(), tasks, |((a, b), y)| exec.run(Fill { terms: Sum { a, b }, y })) // (F1)
+    exec.for_each(a.len(), tasks, |((a, b), y)| exec.run(Fill { terms: Sum { a, b }, y, large })) // (F1)
 }
 
 struct Sum<'a, T> {

@@ -148,7 +148,7 @@ pub(crate) fn forward_with<T: Real, F: Function>(
         require_len(name, vector, d.channels)?;
     }
     let each = d.each();
-    let shares = Share::new(y, d.images, d.channels, d.inner).by_rows(each);
+    let shares = Share::of_result(y, d.images, d.channels, d.inner).by_rows(each);
     let tasks = shares.zip(mean.chunks_mut(each).zip(var.chunks_mut(each)));
     let cost = d.len().saturating_mul(F::COST);
     exec.for_each_with(
@@ -206,7 +206,7 @@ pub(crate) fn backward_with<T: Real, F: Function>(
         require_len("bias", bias, d.channels)?;
     }
     let each = d.each();
-    let shares = Share::new(dx, d.images, d.channels, d.inner).by_rows(each);
+    let shares = Share::of_result(dx, d.images, d.channels, d.inner).by_rows(each);
     let tasks = shares.zip(dweight.chunks_mut(each).zip(dbias.chunks_mut(each)));
     let cost = d.len().saturating_mul(1 + F::COST);
     exec.for_each_with(

@@ -3,7 +3,7 @@
 use crate::error::Error;
 use crate::exec::Exec;
 use crate::fill::Fill;
-use crate::lanes::{self, Isa, Task, V, Vector};
+use crate::lanes::{self, Isa, Task, V, Vector, is_large};
 use crate::planes::require_len;
 use crate::real::Real;
 use crate::sums::Terms;
@@ -27,16 +27,18 @@ const PART: usize = 1 << 14;
 
 pub fn forward<T: Real, F: Function>(f: F, x: &[T], y: &mut [T], exec: &Exec) -> Result<(), Error> {
     require_len("y", y, x.len())?;
+    let large = is_large(y);
     let tasks = x.chunks(PART).zip(y.chunks_mut(PART));
-    exec.for_each(x.len().saturating_mul(F::COST), tasks, |(x, y)| exec.run(Fill { terms: Values { f, x }, y }))
+    exec.for_each(x.len().saturating_mul(F::COST), tasks, |(x, y)| exec.run(Fill { terms: Values { f, x }, y, large }))
 }
 
 pub fn backward<T: Real, F: Function>(f: F, dy: &[T], x: &[T], dx: &mut [T], exec: &Exec) -> Result<(), Error> {
     require_len("dy", dy, x.len())?;
     require_len("dx", dx, x.len())?;
+    let large = is_large(dx);
     let tasks = dy.chunks(PART).zip(x.chunks(PART)).zip(dx.chunks_mut(PART));
     exec.for_each(x.len().saturating_mul(F::COST), tasks, |((dy, x), dx)| {
-        exec.run(Fill { terms: Gradients { f, dy, x }, y: dx })
+        exec.run(Fill { terms: Gradients { f, dy, x }, y: dx, large })
     })
 }
 

@@ -12,7 +12,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::error::Error;
-use crate::lanes::{Level, Task};
+use crate::lanes::{self, Level, Task};
 use crate::pool;
 use crate::real::Real;
 
@@ -96,6 +96,7 @@ impl<'a> Exec<'a> {
         let failure = Mutex::new(None);
         let drain = |poll: Option<&dyn Fn() -> bool>| {
             let outcome = catch_unwind(AssertUnwindSafe(|| drain(&stop, poll)));
+            lanes::settle();
             if let Err(error) = outcome.unwrap_or_else(|payload| Err(Error::Panic(message(payload)))) {
                 stop.store(true, Ordering::Relaxed);
                 lock(&failure).get_or_insert(error);

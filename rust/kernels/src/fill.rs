@@ -1,6 +1,6 @@
 //! y[k] = the k-th term, vector by vector: the last step of every kernel that goes through an array once.
 
-use crate::lanes::{Isa, Task, V, Vector};
+use crate::lanes::{Isa, Row, Task, V, Vector};
 use crate::real::Real;
 use crate::sums::Terms;
 
@@ -8,6 +8,8 @@ use crate::sums::Terms;
 pub struct Fill<'a, T, S> {
     pub terms: S,
     pub y: &'a mut [T],
+    /// Whether the array that y is a part of [`is_large`](crate::lanes::is_large).
+    pub large: bool,
 }
 
 impl<T: Real, S: Terms<T>> Task for Fill<'_, T, S> {
@@ -15,19 +17,19 @@ impl<T: Real, S: Terms<T>> Task for Fill<'_, T, S> {
     #[inline(always)]
     fn run<I: Isa>(self) {
         let (n, lanes) = (self.y.len(), V::<T, I>::LANES);
-        let mut k = 0;
+        let (mut y, mut k) = (Row::new(self.y, self.large), 0);
         // Two vectors at a time where registers allow: long chains of operations on one wait for the other.
         while I::REGISTERS >= 32 && k + 2 * lanes <= n {
             let (first, second) = (self.terms.load::<I>(k), self.terms.load::<I>(k + lanes));
-            first.store(&mut self.y[k..]);
-            second.store(&mut self.y[k + lanes..]);
+            y.put::<I>(k, first);
+            y.put::<I>(k + lanes, second);
             k += 2 * lanes;
         }
         while k + lanes <= n {
-            self.terms.load::<I>(k).store(&mut self.y[k..]);
+            y.put::<I>(k, self.terms.load::<I>(k));
             k += lanes;
         }
-        self.terms.load_partial::<I>(k, n - k).store_partial(&mut self.y[k..], n - k);
+        y.put_partial::<I>(k, n - k, self.terms.load_partial::<I>(k, n - k));
     }
 }
 
@@ -41,7 +43,7 @@ mod tests {
             let x = random::<T>(n, 1);
             each_exec(|exec| {
                 let mut y = unwritten::<T>(n + 1);
-                exec.run(Fill { terms: &x[..], y: &mut y[..n] });
+                exec.run(Fill { terms: &x[..], y: &mut y[..n], large: n % 2 == 0 });
                 assert_eq!(y[..n], x, "{n} {:?}", exec.level());
                 assert!(y[n].is_nan());
             });

@@ -29,7 +29,7 @@ pub use ranges::{even, in_images, pieces};
 use share::Place;
 pub use share::Share;
 pub use stored::{Scaled, Stored, into_panels};
-pub use transpose::{Transpose, transpose};
+pub use transpose::{Transpose, TransposePast, transpose};
 
 /// Terms of a sum that are added in one chain.
 pub const DEPTH: usize = 256;
@@ -270,19 +270,27 @@ fn sums<T: Real, I: Isa, const ASK: bool, const R: usize, const W: usize>(
     // One loop for each case: a choice inside would be made for every vector.
     macro_rules! finish {
         ($sum:ident, $to:ident, $r:ident, $w:ident => $value:expr) => {
+            if to.past() {
+                // SAFETY: the rows begin on lines of the cache, column + w·lanes is a multiple of lanes.
+                finish!($sum, $to, $r, $w => unsafe { $value.stream($to) };)
+            } else {
+                finish!($sum, $to, $r, $w => $value.store($to);)
+            }
+        };
+        ($sum:ident, $to:ident, $r:ident, $w:ident => $put:expr;) => {
             for $r in 0..R {
                 for $w in 0..W {
                     // SAFETY: the place has R rows of a panel, and column + W·lanes <= PANEL.
                     let $to = unsafe { to.lanes($r, column + $w * lanes, lanes) };
                     let $sum = sums[$r][$w];
-                    $value.store($to);
+                    $put;
                 }
             }
         };
     }
     match onto {
         Onto::Nothing => finish!(sum, to, _r, _w => sum),
-        Onto::C => finish!(sum, to, _r, _w => (V::<T, I>::load(to) + sum)),
+        Onto::C => finish!(sum, to, _r, _w => (V::<T, I>::load(to) + sum).store(to);),
         Onto::Rows(bias) => {
             let bias = &bias[..R];
             finish!(sum, to, r, _w => (sum + V::<T, I>::splat(bias[r])));

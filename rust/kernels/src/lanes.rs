@@ -23,6 +23,7 @@ mod exp;
 mod portable;
 mod products;
 mod rows;
+mod stream;
 #[cfg(test)]
 mod tests;
 
@@ -30,7 +31,8 @@ pub use corners::{AtCorners, Corners, Pieces, at_corners};
 pub use erf::{ERF_F32, ERF_F64, ErfConstants, complement, erf, gauss, logistic, normal_tail, within};
 pub use exp::{EXP_F32, EXP_F64, ExpConstants};
 pub use products::{add_products, add_scores, prefetch, prefetch_far};
-pub use rows::{add_assign, axpy, dot, exp_sum, max, scale, sum};
+pub use rows::{add_assign, axpy, dot, exp_sum, halved, max, scale, sum};
+pub use stream::{LINE, Row, is_large, settle};
 
 /// The vector of element type `T` at level `I`.
 pub type V<T, I> = <T as Real>::Vector<I>;
@@ -66,6 +68,14 @@ pub trait Vector:
     fn store(self, y: &mut [Self::Elem]);
     /// Lanes `0..n` into the first `n` elements of `y`, n <= LANES.
     fn store_partial(self, y: &mut [Self::Elem], n: usize);
+    /// As `store`, past the caches where the level can.
+    ///
+    /// # Safety
+    /// y begins at a multiple of the bytes of a vector.
+    #[inline(always)]
+    unsafe fn stream(self, y: &mut [Self::Elem]) {
+        self.store(y);
+    }
     /// self·a + b, fused except at the portable level.
     fn mul_add(self, a: Self, b: Self) -> Self;
     /// The magnitude; NaN stays NaN.

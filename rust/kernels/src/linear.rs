@@ -5,6 +5,7 @@
 //! Backward     (B1) dbias = Σ dy    (B2) dweight = dyᵀ x, both over all tokens    (B3) dx = dy weight
 //! Constraints  (C1) x has at least one axis    (C2) weight is (O, C)    (C3) bias, if given, is (O,)
 
+mod backward;
 mod matrix;
 
 use crate::error::{Error, require};
@@ -80,6 +81,9 @@ pub fn backward<T: Real>(
     d.check(x, weight, dbias.as_deref(), dy)?;
     require_len("dx", dx, x.len())?;
     require_len("dweight", dweight, weight.len())?;
+    if backward::serves(d) {
+        return backward::backward(dy, x, weight, dx, dweight, dbias, d, exec);
+    }
     if let Some(dbias) = dbias {
         sums::columns(dy, d.tokens, d.outputs, dbias, exec)?; // (B1)
     }

@@ -138,7 +138,7 @@ pub fn forward<T: Real>(
     d.check(x, parameters, y)?;
     let (each, images, (plane, out_plane), (len, out_len)) = (d.each(), d.conv.images, d.planes(), d.lens(d.each()));
     let [before, after] = statistics.map(|norm| chunks(norm, each));
-    let tasks = Share::new(y, images, d.channels(), out_plane).by_rows(each).zip(before.zip(after));
+    let tasks = Share::of_result(y, images, d.channels(), out_plane).by_rows(each).zip(before.zip(after));
     let skip = exec.threads() * each; // threads take tasks in turns, if all goes evenly
     let space = || Ok(([zeros(len)?], [zeros(out_len)?], d.before.space()?, d.after.space()?));
     exec.try_for_each_with(d.cost(), tasks, space, |(inner, outer, on_x, on_h), (mut y, (of_x, of_h))| {
@@ -178,7 +178,7 @@ pub fn backward<T: Real>(
     let (each, images, (plane, out_plane), (len, out_len)) = (d.each(), d.conv.images, d.planes(), d.lens(d.each()));
     let Gradients { x: dx, mut norms, weight: dweight, running } = gradients;
     let [before, after] = norms.each_mut().map(|norm| chunks(norm.each_mut().map(|vector| &mut **vector), each));
-    let shares = Share::new(dx, images, d.channels(), plane).by_rows(each);
+    let shares = Share::of_result(dx, images, d.channels(), plane).by_rows(each);
     let tasks = shares.zip(dweight.chunks_mut(each * d.conv.taps())).zip(before.zip(after));
     let skip = exec.threads() * each; // as above
     let space = || {

@@ -10,7 +10,7 @@
 use crate::error::{Error, require};
 use crate::exec::{Buffer, Exec, zeros};
 use crate::gemm::{Share, transpose};
-use crate::lanes::{Isa, Task, V, Vector};
+use crate::lanes::{Isa, Row, Task, V, Vector, is_large};
 use crate::planes::{product, require_len};
 use crate::real::Real;
 
@@ -66,7 +66,7 @@ pub fn forward<T: Real>(v: &[T], modulator: &[T], z: &mut [T], d: &Dims, exec: &
     if d.len() == 0 {
         return Ok(());
     }
-    let part = d.each() * d.channels;
+    let (part, large) = (d.each() * d.channels, is_large(z));
     let tasks = z.chunks_mut(d.tokens * d.channels).flat_map(|z| z.chunks_mut(part)).zip(d.starts());
     exec.for_each_with(
         d.len(),
@@ -79,6 +79,7 @@ pub fn forward<T: Real>(v: &[T], modulator: &[T], z: &mut [T], d: &Dims, exec: &
                 v: from,
                 m: &mut m[..z.len()],
                 z,
+                large,
                 d,
             });
         },
@@ -91,6 +92,8 @@ struct Forward<'a, T> {
     v: &'a [T],
     m: &'a mut [T],
     z: &'a mut [T],
+    /// Whether all of z is.
+    large: bool,
     d: &'a Dims,
 }
 
@@ -100,22 +103,22 @@ impl<T: Real> Task for Forward<'_, T> {
     fn run<I: Isa>(self) {
         let (c, n) = (self.d.channels, self.z.len() / self.d.channels);
         transpose::<T, I>(self.modulator, self.d.tokens, c, n, self.m, c); // (F1)
-        multiply::<T, I>(self.m, self.v, self.z); // (F2)
+        multiply::<T, I>(self.m, self.v, Row::new(self.z, self.large)); // (F2)
     }
 }
 
 /// z = a·b
 #[inline(always)]
-fn multiply<T: Real, I: Isa>(a: &[T], b: &[T], z: &mut [T]) {
-    let (n, lanes) = (z.len(), V::<T, I>::LANES);
-    let (a, b) = (&a[..n], &b[..n]);
+fn multiply<T: Real, I: Isa>(a: &[T], b: &[T], mut z: Row<T>) {
+    let (n, lanes) = (a.len(), V::<T, I>::LANES);
+    let b = &b[..n];
     let mut k = 0;
     while k + lanes <= n {
-        (V::<T, I>::load(&a[k..]) * V::<T, I>::load(&b[k..])).store(&mut z[k..]);
+        z.put::<I>(k, V::<T, I>::load(&a[k..]) * V::<T, I>::load(&b[k..]));
         k += lanes;
     }
     let last = V::<T, I>::load_partial(&a[k..], n - k) * V::<T, I>::load_partial(&b[k..], n - k);
-    last.store_partial(&mut z[k..], n - k);
+    z.put_partial::<I>(k, n - k, last);
 }
 
 pub fn backward<T: Real>(
@@ -136,8 +139,9 @@ pub fn backward<T: Real>(
     if d.len() == 0 {
         return Ok(());
     }
-    let (each, image) = (d.each(), d.tokens * d.channels);
-    let maps = dmodulator.chunks_mut(image).flat_map(|map| Share::new(map, 1, d.channels, d.tokens).by_columns(each));
+    let (each, image, large) = (d.each(), d.tokens * d.channels, is_large(dv));
+    let maps = Share::of_result(dmodulator, d.images, d.channels, d.tokens);
+    let maps = maps.by_columns(d.tokens).flat_map(|map| map.by_columns(each));
     let tasks = dv.chunks_mut(image).flat_map(|dv| dv.chunks_mut(each * d.channels)).zip(maps).zip(d.starts());
     let space = || Ok([zeros(each * d.channels)?, zeros(each * d.channels)?]);
     exec.for_each_with(2 * d.len(), tasks, space, |[m, turned]: &mut [Buffer<T>; 2], ((dv, dmap), (n, t))| {
@@ -145,7 +149,7 @@ pub fn backward<T: Real>(
         let (dz, v) = (&dz[own.clone()][..dv.len()], &v[own][..dv.len()]);
         let (m, turned) = (&mut m[..dv.len()], &mut turned[..dv.len()]);
         let modulator = &modulator[n * image + t..];
-        exec.run(Backward { forward: Forward { modulator, v: dz, m, z: dv, d }, dz, v, dmap, turned });
+        exec.run(Backward { forward: Forward { modulator, v: dz, m, z: dv, large, d }, dz, v, dmap, turned });
     })
 }
 
@@ -165,16 +169,16 @@ impl<T: Real> Task for Backward<'_, '_, T> {
         let c = self.forward.d.channels;
         let n = self.dz.len() / c;
         {
-            let Forward { modulator, v, m, z, d } = self.forward;
+            let Forward { modulator, v, m, z, large, d } = self.forward;
             transpose::<T, I>(modulator, d.tokens, c, n, m, c);
-            multiply::<T, I>(m, v, z); // (B1)
-            multiply::<T, I>(self.dz, self.v, m);
+            multiply::<T, I>(m, v, Row::new(z, large)); // (B1)
+            multiply::<T, I>(self.dz, self.v, Row::new(m, false));
             transpose::<T, I>(m, c, n, c, self.turned, n);
         }
-        let first = self.dmap.columns().start;
+        let (first, past) = (self.dmap.columns().start, self.dmap.past());
         let mut to = self.dmap.from_column(first);
         for (row, from) in self.turned.chunks_exact(n).enumerate() {
-            to.row(row, 0..n).copy_from_slice(from); // (B2)
+            Row::new(to.row(row, 0..n), past).copy::<I>(from); // (B2)
         }
     }
 }

@@ -9,7 +9,8 @@
 
 use crate::error::{Error, require};
 use crate::exec::Exec;
-use crate::gemm::Transpose;
+use crate::gemm::{Transpose, TransposePast};
+use crate::lanes::is_large;
 use crate::planes::{product, require_len};
 use crate::real::Real;
 
@@ -53,12 +54,14 @@ pub fn forward<T: Real>(x: &[T], y: &mut [T], d: &Dims, exec: &Exec) -> Result<(
     }
     if inner == 1 {
         // Whole lines of the cache on both sides: 16 columns of x, or more, for rows of y.
+        let large = is_large(y);
         let each = (PART / rows).clamp(1, columns).next_multiple_of(16);
         let matrices = y.chunks_mut(rows * columns).zip(x.chunks(rows * columns));
         let tasks =
             matrices.flat_map(|(y, x)| y.chunks_mut(each * rows).enumerate().map(move |(k, y)| (&x[k * each..], y)));
         return exec.for_each(d.len(), tasks, |(x, y)| {
-            exec.run(Transpose { x, x_pitch: columns, rows, columns: y.len() / rows, y, y_pitch: rows })
+            let part = Transpose { x, x_pitch: columns, rows, columns: y.len() / rows, y, y_pitch: rows };
+            if large { exec.run(TransposePast(part)) } else { exec.run(part) }
         });
     }
     let runs = (PART / inner).max(1);

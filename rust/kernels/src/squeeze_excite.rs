@@ -16,7 +16,7 @@ use crate::elementwise::{Function, InPlace};
 use crate::error::{Error, require};
 use crate::exec::{Buffer, Exec, zeros};
 use crate::fill::Fill;
-use crate::lanes::{Isa, Task, V, Vector};
+use crate::lanes::{Isa, Task, V, Vector, is_large};
 use crate::planes::{product, require_len};
 use crate::real::Real;
 use crate::sums::{self, Terms};
@@ -220,11 +220,12 @@ pub(crate) fn gated<T: Real>(
     exec: &Exec,
 ) -> Result<(), Error> {
     let each = Exec::batch(d.pixels / 2);
+    let large = is_large(y);
     let tasks = x.chunks(each * d.pixels).zip(y.chunks_mut(each * d.pixels)).enumerate();
     exec.for_each(x.len() / 2, tasks, |(task, (x, y))| {
         for (k, (x, y)) in x.chunks_exact(d.pixels).zip(y.chunks_exact_mut(d.pixels)).enumerate() {
             let plane = task * each + k;
-            exec.run(Fill { terms: Gate { x, s: s[plane], c: c.map(|c| c[plane]) }, y });
+            exec.run(Fill { terms: Gate { x, s: s[plane], c: c.map(|c| c[plane]) }, y, large });
         }
     })
 }

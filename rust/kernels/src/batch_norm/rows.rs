@@ -45,7 +45,7 @@ pub(crate) fn forward_rows<T: Real, F: Function>(
     [held, result]: &mut [Buffer<T>; 2],
     exec: &Exec,
 ) {
-    let count = T::from_usize(d.count());
+    let (count, large) = (T::from_usize(d.count()), y.past() && behind.is_none());
     for (c, row) in y.rows().enumerate() {
         let x = x.planes(c, d, held);
         if d.training {
@@ -54,7 +54,7 @@ pub(crate) fn forward_rows<T: Real, F: Function>(
         }
         let (m, r, weight, bias) = (mean[c], d.inverse(var[c]), weight[c], bias[c]);
         write(y, row, d, result, |n, y| {
-            exec.run(Fill { terms: Normalised { x: x.get(n), m, r, weight, bias }, y: &mut *y });
+            exec.run(Fill { terms: Normalised { x: x.get(n), m, r, weight, bias }, y: &mut *y, large });
             if let Some(Behind { f, next }) = behind {
                 let next = next.map_or(&[][..], |x| x.plane(n, c, d));
                 exec.run(InPlace { f, dy: None, y, next }); // by itself it finds all registers free
@@ -73,7 +73,7 @@ pub(crate) fn backward_rows<T: Real, F: Function>(
     [held_dy, held_x, result, upstream]: &mut [Buffer<T>; 4],
     exec: &Exec,
 ) {
-    let count = T::from_usize(d.count());
+    let (count, large) = (T::from_usize(d.count()), dx.past());
     for (c, row) in dx.rows().enumerate() {
         let (dy, x) = (saved.dy.planes(c, d, held_dy), saved.x.planes(c, d, held_x));
         let (m, r, weight) = (saved.mean[c], d.inverse(saved.var[c]), saved.weight[c]);
@@ -81,7 +81,7 @@ pub(crate) fn backward_rows<T: Real, F: Function>(
             Some((Behind { f, next }, bias)) => {
                 let z = Normalised { x: &[], m, r, weight, bias: bias[c] };
                 for (n, y) in upstream.chunks_exact_mut(x.len.max(1)).enumerate() {
-                    exec.run(Fill { terms: Normalised { x: x.get(n), ..z }, y: &mut *y });
+                    exec.run(Fill { terms: Normalised { x: x.get(n), ..z }, y: &mut *y, large: false });
                     let next = next.map_or(&[][..], |x| x.plane(n, c, d));
                     exec.run(InPlace { f, dy: Some(dy.get(n)), y, next });
                 }
@@ -95,7 +95,7 @@ pub(crate) fn backward_rows<T: Real, F: Function>(
         let (mean, slope, training) = (share(dbias[c]), share(dweight[c]), d.training);
         write(dx, row, d, result, |n, dx| {
             let terms = InputGradient { dy: dy.get(n), x: x.get(n), m, r, weight, mean, slope, training };
-            exec.run(Fill { terms, y: dx });
+            exec.run(Fill { terms, y: dx, large });
         });
     }
 }

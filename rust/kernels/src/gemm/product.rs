@@ -126,8 +126,11 @@ impl Product {
             Ok(Space { source: zeros(b.scratch(columns_each)?)?, panels: zeros(panels)?, a: zeros(MAX_ROWS * PITCH)? })
         };
         let cost = 2 * groups * rows * total / 100 * depth.max(8);
-        let shares = Share::new(y, images, groups * rows, columns).by_rows(rows);
-        let tasks = shares.flat_map(|group| group.by_columns(columns_each)).flat_map(|part| part.by_rows(rows_each));
+        let (once, height) = (depth <= block, groups * rows);
+        let y =
+            if once { Share::of_result(y, images, height, columns) } else { Share::new(y, images, height, columns) };
+        let tasks =
+            y.by_rows(rows).flat_map(|group| group.by_columns(columns_each)).flat_map(|part| part.by_rows(rows_each));
         exec.for_each_with(cost, tasks, space, |space, mut share| {
             let columns = share.columns();
             let group = share.rows().start / rows;

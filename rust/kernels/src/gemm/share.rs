@@ -7,6 +7,7 @@ use std::marker::PhantomData;
 use std::ops::Range;
 
 use super::{PANEL, pieces};
+use crate::lanes::{LINE, is_large};
 
 /// Part of an array (images, rows, columns): the rows `rows` at the columns `columns`, counted through all images.
 pub struct Share<'a, T> {
@@ -15,6 +16,8 @@ pub struct Share<'a, T> {
     width: usize,
     rows: Range<usize>,
     columns: Range<usize>,
+    /// Whether what is written goes past the caches.
+    past: bool,
     array: PhantomData<&'a mut [T]>,
 }
 
@@ -25,7 +28,26 @@ impl<'a, T> Share<'a, T> {
     /// All of y (images, height, width).
     pub fn new(y: &'a mut [T], images: usize, height: usize, width: usize) -> Self {
         assert_eq!(y.len(), images * height * width);
-        Self { start: y.as_mut_ptr(), height, width, rows: 0..height, columns: 0..images * width, array: PhantomData }
+        Self {
+            start: y.as_mut_ptr(),
+            height,
+            width,
+            rows: 0..height,
+            columns: 0..images * width,
+            past: false,
+            array: PhantomData,
+        }
+    }
+
+    /// The same for a result of which every element is written once: where rows begin on lines of the cache, a large one goes past it.
+    pub fn of_result(y: &'a mut [T], images: usize, height: usize, width: usize) -> Self {
+        let past = is_large(y) && (y.as_ptr().addr() | (width * size_of::<T>())).is_multiple_of(LINE);
+        Share { past, ..Share::new(y, images, height, width) }
+    }
+
+    /// Whether what is written goes past the caches.
+    pub fn past(&self) -> bool {
+        self.past
     }
 
     pub fn rows(&self) -> Range<usize> {
@@ -37,7 +59,7 @@ impl<'a, T> Share<'a, T> {
     }
 
     fn part(&self, rows: Range<usize>, columns: Range<usize>) -> Share<'a, T> {
-        Share { start: self.start, height: self.height, width: self.width, rows, columns, array: PhantomData }
+        Share { rows, columns, ..*self }
     }
 
     /// Disjoint shares of `each` rows, the last one fewer.
@@ -86,7 +108,10 @@ impl<T> Columns<'_, '_, T> {
         assert!(share.rows.start <= rows.start && rows.start <= rows.end && rows.end <= share.rows.end);
         // SAFETY: rows and columns belong to this share, hence lie in the array.
         let start = || unsafe { share.start.add(self.offset + rows.start * share.width) };
-        (self.room >= PANEL && !rows.is_empty()).then(|| Place { start: start(), pitch: share.width })
+        (self.room >= PANEL && !rows.is_empty()).then(|| {
+            let start = start();
+            Place { start, pitch: share.width, past: share.past && start.addr().is_multiple_of(LINE) }
+        })
     }
 
     /// Some of these columns in a row of the share.
@@ -108,12 +133,19 @@ impl<T> Columns<'_, '_, T> {
 pub struct Place<T> {
     start: *mut T,
     pitch: usize,
+    past: bool,
 }
 
 impl<T> Place<T> {
     /// Rows of their own.
     pub fn of(rows: &mut [[T; PANEL]]) -> Self {
-        Place { start: rows.as_mut_ptr().cast(), pitch: PANEL }
+        Place { start: rows.as_mut_ptr().cast(), pitch: PANEL, past: false }
+    }
+
+    /// Whether the sums go past the caches; then every row begins on a line.
+    #[inline(always)]
+    pub fn past(&self) -> bool {
+        self.past
     }
 
     /// `n` elements of row `r`, from `column` on.

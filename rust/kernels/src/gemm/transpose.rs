@@ -5,7 +5,7 @@
 #[cfg(target_arch = "x86_64")]
 use std::any::TypeId;
 
-use crate::lanes::{Isa, Task, V, Vector};
+use crate::lanes::{Isa, LINE, Task, V, Vector};
 use crate::real::Real;
 
 /// y[c·y_pitch + r] = x[r·x_pitch + c] for r < rows, c < columns.
@@ -26,6 +26,22 @@ impl<T: Real> Task for Transpose<'_, T> {
     }
 }
 
+/// The same for a part of a large result: where y lies on lines of the cache, it goes past it.
+pub struct TransposePast<'a, T>(pub Transpose<'a, T>);
+
+impl<T: Real> Task for TransposePast<'_, T> {
+    type Out = ();
+    #[inline(always)]
+    fn run<I: Isa>(self) {
+        let Transpose { x, x_pitch, rows, columns, y, y_pitch } = self.0;
+        if (y.as_ptr().addr() | (y_pitch * size_of::<T>())).is_multiple_of(LINE) {
+            blocks::<T, I, true>(x, x_pitch, rows, columns, y, y_pitch);
+        } else {
+            blocks::<T, I, false>(x, x_pitch, rows, columns, y, y_pitch);
+        }
+    }
+}
+
 /// Columns of a block that is transposed in registers, and the fewest rows.
 const SIDE: usize = 4;
 
@@ -35,6 +51,18 @@ const TILE: usize = 16;
 /// The body of [`Transpose`], for use inside a task. The last blocks overlap those before them.
 #[inline(always)]
 pub fn transpose<T: Real, I: Isa>(x: &[T], x_pitch: usize, rows: usize, columns: usize, y: &mut [T], y_pitch: usize) {
+    blocks::<T, I, false>(x, x_pitch, rows, columns, y, y_pitch);
+}
+
+#[inline(always)]
+fn blocks<T: Real, I: Isa, const PAST: bool>(
+    x: &[T],
+    x_pitch: usize,
+    rows: usize,
+    columns: usize,
+    y: &mut [T],
+    y_pitch: usize,
+) {
     if rows < SIDE || columns < SIDE {
         for r in 0..rows {
             for c in 0..columns {
@@ -51,7 +79,13 @@ pub fn transpose<T: Real, I: Isa>(x: &[T], x_pitch: usize, rows: usize, columns:
                 let first = r.min(rows - tall);
                 for c in (column..columns.min(column + TILE)).step_by(SIDE) {
                     let c = c.min(columns - SIDE);
-                    block::<T, I>(tall, &x[first * x_pitch + c..], x_pitch, &mut y[c * y_pitch + first..], y_pitch);
+                    block::<T, I, PAST>(
+                        tall,
+                        &x[first * x_pitch + c..],
+                        x_pitch,
+                        &mut y[c * y_pitch + first..],
+                        y_pitch,
+                    );
                 }
                 r += tall;
             }
@@ -74,15 +108,16 @@ fn tall<T: Real, I: Isa>(rows: usize, left: usize) -> usize {
 
 /// `tall` rows, as said by [`tall`], and [`SIDE`] columns.
 #[inline(always)]
-fn block<T: Real, I: Isa>(tall: usize, x: &[T], x_pitch: usize, y: &mut [T], y_pitch: usize) {
+fn block<T: Real, I: Isa, const PAST: bool>(tall: usize, x: &[T], x_pitch: usize, y: &mut [T], y_pitch: usize) {
     let (x, y) = (&x[..(tall - 1) * x_pitch + SIDE], &mut y[..(SIDE - 1) * y_pitch + tall]);
     #[cfg(target_arch = "x86_64")]
     if TypeId::of::<T>() == TypeId::of::<f32>() {
-        let (x, y) = (x.as_ptr().cast(), y.as_mut_ptr().cast());
+        let (x, y): (*const f32, *mut f32) = (x.as_ptr().cast(), y.as_mut_ptr().cast());
         // SAFETY: T is f32, as was just asked; x holds `tall` rows of four, y four of `tall`, at least SIDE; and a level whose vectors
         // of f32 have 16 or 8 lanes is AVX-512 or AVX2.
         unsafe {
             match (tall, V::<T, I>::LANES) {
+                (16, 16) if PAST && y.addr().is_multiple_of(LINE) => sixteen_rows_past(x, x_pitch, y, y_pitch),
                 (16, 16) => sixteen_rows(x, x_pitch, y, y_pitch),
                 (8, 8 | 16) => eight_rows(x, x_pitch, y, y_pitch),
                 _ => four_rows(x, x_pitch, y, y_pitch),
@@ -144,6 +179,12 @@ shuffled! {
 shuffled! {
     sixteen_rows: "AVX-512", _mm512_castps128_ps512 _mm512_insertf32x4 1 _mm512_insertf32x4 2 _mm512_insertf32x4 3;
     _mm512_unpacklo_ps _mm512_unpackhi_ps _mm512_unpacklo_pd _mm512_unpackhi_pd _mm512_castps_pd _mm512_castpd_ps _mm512_storeu_ps
+}
+
+#[cfg(target_arch = "x86_64")]
+shuffled! {
+    sixteen_rows_past: "AVX-512", _mm512_castps128_ps512 _mm512_insertf32x4 1 _mm512_insertf32x4 2 _mm512_insertf32x4 3;
+    _mm512_unpacklo_ps _mm512_unpackhi_ps _mm512_unpacklo_pd _mm512_unpackhi_pd _mm512_castps_pd _mm512_castpd_ps _mm512_stream_ps
 }
 
 #[cfg(target_arch = "x86_64")]

@@ -119,7 +119,7 @@ pub unsafe fn max_pd(x: __m256d) -> f64 {
 macro_rules! vector {
     (
         $Name:ident: $T:ident x $lanes:literal, $Register:ident, $cast:ident, $words:literal words;
-        $set1:ident $loadu:ident $maskload:ident $storeu:ident $maskstore:ident $blendv:ident $cmp:ident
+        $set1:ident $loadu:ident $maskload:ident $storeu:ident $stream:ident $maskstore:ident $blendv:ident $cmp:ident
         $fmadd:ident $andnot:ident $max:ident $min:ident $floor:ident $add:ident $sub:ident $mul:ident $div:ident
         $to_int:ident $sub_int:ident $half:ident $pow2:ident $sum:ident $reduce_max:ident
     ) => {
@@ -167,6 +167,11 @@ macro_rules! vector {
                 let y = &mut y[..n];
                 assert!(n <= $lanes);
                 unsafe { $maskstore(y.as_mut_ptr(), Self::mask(n), self.0) }
+            }
+            #[inline(always)]
+            unsafe fn stream(self, y: &mut [$T]) {
+                let y = &mut y[..$lanes];
+                unsafe { $stream(y.as_mut_ptr(), self.0) }
             }
             #[inline(always)]
             fn mul_add(self, a: Self, b: Self) -> Self {
@@ -261,14 +266,14 @@ macro_rules! vector {
 
 vector! {
     F32: f32 x 8, __m256, _mm256_castsi256_ps, 1 words;
-    _mm256_set1_ps _mm256_loadu_ps _mm256_maskload_ps _mm256_storeu_ps _mm256_maskstore_ps _mm256_blendv_ps _mm256_cmp_ps
+    _mm256_set1_ps _mm256_loadu_ps _mm256_maskload_ps _mm256_storeu_ps _mm256_stream_ps _mm256_maskstore_ps _mm256_blendv_ps _mm256_cmp_ps
     _mm256_fmadd_ps _mm256_andnot_ps _mm256_max_ps _mm256_min_ps _mm256_floor_ps _mm256_add_ps _mm256_sub_ps _mm256_mul_ps _mm256_div_ps
     _mm256_cvtps_epi32 _mm256_sub_epi32 _mm256_srai_epi32 pow2_ps sum_ps max_ps
 }
 
 vector! {
     F64: f64 x 4, __m256d, _mm256_castsi256_pd, 2 words;
-    _mm256_set1_pd _mm256_loadu_pd _mm256_maskload_pd _mm256_storeu_pd _mm256_maskstore_pd _mm256_blendv_pd _mm256_cmp_pd
+    _mm256_set1_pd _mm256_loadu_pd _mm256_maskload_pd _mm256_storeu_pd _mm256_stream_pd _mm256_maskstore_pd _mm256_blendv_pd _mm256_cmp_pd
     _mm256_fmadd_pd _mm256_andnot_pd _mm256_max_pd _mm256_min_pd _mm256_floor_pd _mm256_add_pd _mm256_sub_pd _mm256_mul_pd _mm256_div_pd
     _mm256_cvtpd_epi32 _mm_sub_epi32 _mm_srai_epi32 pow2_pd sum_pd max_pd
 }

@@ -51,7 +51,7 @@ pub unsafe fn enter<K: Task>(task: K) -> K::Out {
 macro_rules! vector {
     (
         $Name:ident: $T:ident x $lanes:literal, $Register:ident, $Mask:ident;
-        $set1:ident $loadu:ident $maskz_loadu:ident $storeu:ident $mask_storeu:ident $mask_mov:ident $cmp:ident
+        $set1:ident $loadu:ident $maskz_loadu:ident $storeu:ident $stream:ident $mask_storeu:ident $mask_mov:ident $cmp:ident
         $fmadd:ident $abs:ident $max:ident $min:ident $roundscale:ident $scalef:ident $add:ident $sub:ident $mul:ident $div:ident
         $low:ident $high:ident $add256:ident $max256:ident $blend256:ident $cmp256:ident $sum:ident $reduce_max:ident
     ) => {
@@ -94,6 +94,11 @@ macro_rules! vector {
                 let y = &mut y[..n];
                 assert!(n <= $lanes);
                 unsafe { $mask_storeu(y.as_mut_ptr(), Self::mask(n), self.0) }
+            }
+            #[inline(always)]
+            unsafe fn stream(self, y: &mut [$T]) {
+                let y = &mut y[..$lanes];
+                unsafe { $stream(y.as_mut_ptr(), self.0) }
             }
             #[inline(always)]
             fn mul_add(self, a: Self, b: Self) -> Self {
@@ -185,14 +190,14 @@ macro_rules! vector {
 
 vector! {
     F32: f32 x 16, __m512, __mmask16;
-    _mm512_set1_ps _mm512_loadu_ps _mm512_maskz_loadu_ps _mm512_storeu_ps _mm512_mask_storeu_ps _mm512_mask_mov_ps _mm512_cmp_ps_mask
+    _mm512_set1_ps _mm512_loadu_ps _mm512_maskz_loadu_ps _mm512_storeu_ps _mm512_stream_ps _mm512_mask_storeu_ps _mm512_mask_mov_ps _mm512_cmp_ps_mask
     _mm512_fmadd_ps _mm512_abs_ps _mm512_max_ps _mm512_min_ps _mm512_roundscale_ps _mm512_scalef_ps _mm512_add_ps _mm512_sub_ps _mm512_mul_ps _mm512_div_ps
     _mm512_castps512_ps256 _mm512_extractf32x8_ps _mm256_add_ps _mm256_max_ps _mm256_blendv_ps _mm256_cmp_ps sum_ps max_ps
 }
 
 vector! {
     F64: f64 x 8, __m512d, __mmask8;
-    _mm512_set1_pd _mm512_loadu_pd _mm512_maskz_loadu_pd _mm512_storeu_pd _mm512_mask_storeu_pd _mm512_mask_mov_pd _mm512_cmp_pd_mask
+    _mm512_set1_pd _mm512_loadu_pd _mm512_maskz_loadu_pd _mm512_storeu_pd _mm512_stream_pd _mm512_mask_storeu_pd _mm512_mask_mov_pd _mm512_cmp_pd_mask
     _mm512_fmadd_pd _mm512_abs_pd _mm512_max_pd _mm512_min_pd _mm512_roundscale_pd _mm512_scalef_pd _mm512_add_pd _mm512_sub_pd _mm512_mul_pd _mm512_div_pd
     _mm512_castpd512_pd256 _mm512_extractf64x4_pd _mm256_add_pd _mm256_max_pd _mm256_blendv_pd _mm256_cmp_pd sum_pd max_pd
 }

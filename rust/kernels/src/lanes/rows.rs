@@ -68,6 +68,13 @@ macro_rules! halve {
     }};
 }
 
+/// The sum of the 16 partial results, which lie in the first vectors.
+#[inline(always)]
+pub fn halved<T: Real, I: Isa>(mut partial: [V<T, I>; MAX_LANES / 2]) -> T {
+    let vectors = MAX_LANES / V::<T, I>::LANES;
+    halve!(partial, vectors, |a, b| a + b).reduce_sum()
+}
+
 /// Σ x
 #[inline(always)]
 pub fn sum<T: Real, I: Isa>(x: &[T]) -> T {

@@ -8,6 +8,7 @@ use crate::gemm::{
     Ahead, DEPTH, MAX_ROWS, Matrix, Onto, PANEL, PITCH, Pack, Panels, Share, Stored, Tiles, Transpose, even, pieces,
     tile_rows,
 };
+use crate::lanes::{Isa, Row, Task};
 use crate::real::Real;
 
 /// Multiply-adds of one task: about 10 ms.
@@ -19,7 +20,14 @@ const MOST_BYTES: usize = 1 << 19;
 impl<T: Real> Matrix<'_, T> {
     /// For a right-hand matrix (depth, columns): the rows `terms` of the columns `own` as panels of [`PANEL`] columns, one after the
     /// other, each row by row.
-    fn pack(self, terms: Range<usize>, own: Range<usize>, (depth, columns): (usize, usize), to: &mut [T], exec: &Exec) {
+    pub fn pack(
+        self,
+        terms: Range<usize>,
+        own: Range<usize>,
+        (depth, columns): (usize, usize),
+        to: &mut [T],
+        exec: &Exec,
+    ) {
         if terms.is_empty() {
             return;
         }
@@ -52,7 +60,8 @@ pub fn multiply<T: Real>(
     let rows = c.len() / columns;
     let (rows_each, columns_each) = task_size::<T>(rows, columns, depth, exec);
     let cost = (rows * columns / 50).saturating_mul(depth.max(8));
-    let tasks = Share::new(c, 1, rows, columns).by_rows(rows_each).flat_map(|part| part.by_columns(columns_each));
+    let c = if depth <= DEPTH { Share::of_result(c, 1, rows, columns) } else { Share::new(c, 1, rows, columns) };
+    let tasks = c.by_rows(rows_each).flat_map(|part| part.by_columns(columns_each));
     let space = || Ok((zeros(MAX_ROWS * PITCH)?, zeros(DEPTH * columns_each)?));
     exec.for_each_with(cost, tasks, space, |(a_space, panels): &mut (Buffer<T>, Buffer<T>), mut share| {
         let (own, columns_own) = (share.rows(), share.columns());
@@ -68,9 +77,9 @@ pub fn multiply<T: Real>(
             let (a_rows, _) = a_space.as_chunks_mut::<PITCH>();
             for tile in even(own.len(), own.len().div_ceil(tile_rows(exec))) {
                 let row = own.start + tile.start;
-                for (r, to) in a_rows[..tile.len()].iter_mut().enumerate() {
-                    to[..n].copy_from_slice(&a[(row + r) * depth + terms.start..][..n]);
-                }
+                let x = &a[row * depth..];
+                exec.run(Rows { x, pitch: depth, terms: terms.clone(), to: &mut a_rows[..tile.len()] });
+                let after = &x[tile.len() * depth..];
                 exec.run(Tiles {
                     a: &a_rows[..tile.len()],
                     depth: n,
@@ -83,11 +92,29 @@ pub fn multiply<T: Real>(
                         Some(bias) => Onto::Columns(&bias[columns_own.clone()]),
                         None => Onto::Nothing,
                     },
-                    next: Ahead::NOTHING,
+                    next: Ahead::all([&after[..after.len().min(tile.len() * depth)], &[]]),
                 });
             }
         }
     })
+}
+
+/// Copies the columns `terms` of rows that are `pitch` apart, for [`Tiles`].
+pub struct Rows<'a, T> {
+    pub x: &'a [T],
+    pub pitch: usize,
+    pub terms: Range<usize>,
+    pub to: &'a mut [[T; PITCH]],
+}
+
+impl<T: Real> Task for Rows<'_, T> {
+    type Out = ();
+    #[inline(always)]
+    fn run<I: Isa>(self) {
+        for (r, to) in self.to.iter_mut().enumerate() {
+            Row::new(&mut to[..self.terms.len()], false).copy::<I>(&self.x[r * self.pitch..][self.terms.clone()]);
+        }
+    }
 }
 
 /// Most columns of a task of [`multiply`].

@@ -13,7 +13,7 @@ mod pass;
 use self::correct::correct;
 use self::layout::{Layout, Sums};
 use self::pass::{Own, Pass};
-use super::fused::{Fold, shift};
+use super::fused::{Fold, sampled};
 use super::{Arguments, Dims, Gradients, parts};
 use crate::error::Error;
 use crate::exec::{Buffer, Exec, zeros};
@@ -31,8 +31,12 @@ pub fn backward<T: Real>(
     exec: &Exec,
 ) -> Result<(), Error> {
     let layout = Layout::new(d);
-    let fold = Fold::new(a, shift(a.x, d, exec)?, mean, var, d)?;
-    let pass = Pass { dy, a, fold: &fold, layout: &layout, d };
+    let fold = Fold::new(a, sampled(a.x, d, exec)?, mean, var, d)?;
+    let mut back = zeros(fold.weight.len())?;
+    for (t, (to, &weight)) in back.iter_mut().zip(&*fold.weight).enumerate() {
+        *to = a.bn_weight[t / d.heads] * weight;
+    }
+    let pass = Pass { dy, a, fold: &fold, back: &back, layout: &layout, d };
     let mut found = zeros(layout.parts * layout.part_sums)?;
     let tasks = tasks(g.x, &mut found, &layout, d)?;
     let cost = (d.images * d.pixels()).saturating_mul(2 * d.expanded * d.outputs / 50 + d.expanded * (4 + d.heads / 4));
@@ -90,8 +94,10 @@ fn finish<T: Real>(
     g.proj1_bias.copy_from_slice(&s[layout.all_blocks..]);
     for Sums { groups, product, du, du_hat, du_x, xx } in layout.blocks(s, d) {
         let first = groups.start * d.rows();
-        for (row, product) in g.proj1_weight.chunks_exact_mut(d.expanded).zip(product.chunks_exact(du.len())) {
-            row[first..first + du.len()].copy_from_slice(product);
+        for (o, row) in g.proj1_weight.chunks_exact_mut(d.expanded).enumerate() {
+            for (to, column) in row[first..].iter_mut().zip(product.chunks_exact(d.outputs)) {
+                *to = column[o];
+            }
         }
         g.bn_bias[first..first + du.len()].copy_from_slice(du);
         g.bn_weight[first..first + du.len()].copy_from_slice(du_hat);

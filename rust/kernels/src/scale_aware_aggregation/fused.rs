@@ -7,8 +7,9 @@ use super::{Arguments, Dims};
 use crate::error::Error;
 use crate::exec::{Buffer, Exec, zeros};
 use crate::gelu;
-use crate::gemm::{DEPTH, Matrix, PANEL, Product, Source, in_images};
+use crate::gemm::{DEPTH, Matrix, PANEL, Product, Source, in_images, pieces};
 use crate::lanes::{Isa, Task, V, Vector};
+use crate::pieces::reserved;
 use crate::real::{Real, finite};
 use crate::sums::{self, Pairwise, Terms};
 
@@ -29,7 +30,7 @@ pub struct Fold<T> {
 }
 
 impl<T: Real> Fold<T> {
-    /// The shift is the mean of x in training: then no digits are lost where x is far from zero. In evaluation it is zero.
+    /// In training the shift is about the mean of x: then no digits are lost where x is far from zero. In evaluation it is zero.
     pub fn new(a: &Arguments<&[T]>, shift: Buffer<T>, mean: &[T], var: &[T], d: &Dims) -> Result<Fold<T>, Error> {
         let (mut weight, mut offset, mut inverse) =
             (zeros(a.proj0_weight.len())?, zeros(d.expanded)?, zeros(d.expanded)?);
@@ -53,23 +54,31 @@ fn mean_of_row<T: Real>(a: &Arguments<&[T]>, x: &[T], r: usize, d: &Dims) -> T {
     sum + a.proj0_bias[r]
 }
 
-/// The mean of every channel of x in training, zeros in evaluation.
-pub fn shift<T: Real>(x: &[T], d: &Dims, exec: &Exec) -> Result<Buffer<T>, Error> {
+/// Pixels whose x − mean stays in the first cache.
+const PART: usize = 1024;
+
+/// Pixels of every image that stand for all of them.
+const SAMPLE: usize = 64;
+
+/// A number near the mean of every channel of x in training, zeros in evaluation.
+pub fn sampled<T: Real>(x: &[T], d: &Dims, exec: &Exec) -> Result<Buffer<T>, Error> {
     let mut means = zeros(d.channels)?;
     if d.training {
-        let each = Exec::batch(d.images * d.pixels() / 4);
-        exec.for_each(x.len() / 4, means.chunks_mut(each).enumerate(), |(at, means)| {
+        let pixels = d.pixels().min(SAMPLE);
+        exec.for_each(d.images * d.channels * pixels / 4, means.chunks_mut(16).enumerate(), |(at, means)| {
             for (k, mean) in means.iter_mut().enumerate() {
-                *mean = exec.run(Sum { x, c: at * each + k, d }) / T::from_usize(d.images * d.pixels());
+                *mean = exec.run(Sum { x, c: at * 16 + k, pixels, d }) / T::from_usize(d.images * pixels);
             }
         })?;
     }
     Ok(means)
 }
 
+/// Of the first pixels of a channel in every image.
 struct Sum<'a, T> {
     x: &'a [T],
     c: usize,
+    pixels: usize,
     d: &'a Dims,
 }
 
@@ -77,65 +86,82 @@ impl<T: Real> Task for Sum<'_, T> {
     type Out = T;
     #[inline(always)]
     fn run<I: Isa>(self) -> T {
-        let (mut sum, pixels) = (Pairwise::default(), self.d.pixels());
-        for n in 0..self.d.images {
-            sums::add::<T, I, &[T]>(&&self.x[(n * self.d.channels + self.c) * pixels..][..pixels], pixels, &mut sum);
+        let Sum { x, c, pixels, d } = self;
+        let mut sum = Pairwise::default();
+        for n in 0..d.images {
+            sums::add::<T, I, &[T]>(&&x[(n * d.channels + c) * d.pixels()..][..pixels], pixels, &mut sum);
         }
         sum.total()
     }
 }
 
-/// Mean and variance of e from one pass over x.
+/// Mean and variance of e, group by group, and the mean of every channel of x, group after group.
 fn statistics<T: Real>(
     a: &Arguments<&[T]>,
-    shift: &[T],
+    means: &mut [T],
     mean: &mut [T],
     var: &mut [T],
     d: &Dims,
     exec: &Exec,
 ) -> Result<(), Error> {
-    for (r, mean) in mean.iter_mut().enumerate() {
-        *mean = mean_of_row(a, shift, r, d);
-    }
-    let cost = d.images * d.pixels() * d.rows() * (1 + d.heads / 8);
-    exec.for_each(cost * d.groups, var.chunks_mut(d.rows()).enumerate(), |(group, var)| {
-        for (k, var) in var.iter_mut().enumerate() {
-            let weight = &a.proj0_weight[(group * d.rows() + k) * d.heads..][..d.heads];
-            *var = exec.run(SquareSum { x: a.x, weight, shift, group, d }) / T::from_usize(d.images * d.pixels());
+    let (n, pixels) = (T::from_usize(d.images * d.pixels()), d.pixels());
+    let cost = d.images * d.pixels() * (d.rows() * (1 + d.heads / 8) + d.heads / 4);
+    let tasks = means.chunks_mut(d.heads).zip(mean.chunks_mut(d.rows()).zip(var.chunks_mut(d.rows()))).enumerate();
+    let space = || Ok((zeros(d.heads * d.pixels().min(PART))?, reserved(d.rows())?));
+    exec.for_each_with(cost * d.groups, tasks, space, |(centred, sums), (group, (means, (mean, var)))| {
+        for (t, of_x) in means.iter_mut().enumerate() {
+            *of_x = exec.run(Sum { x: a.x, c: t * d.groups + group, pixels, d }) / n;
+        }
+        let weights = &a.proj0_weight[group * d.rows() * d.heads..][..d.rows() * d.heads];
+        let weights = || weights.chunks_exact(d.heads);
+        for (k, (mean, weight)) in mean.iter_mut().zip(weights()).enumerate() {
+            let sum = weight.iter().zip(&*means).fold(T::ZERO, |sum, (&w, &x)| sum + w * x);
+            *mean = sum + a.proj0_bias[group * d.rows() + k];
+        }
+        sums.clear();
+        sums.extend(weights().map(|weight| (weight, Pairwise::default())));
+        exec.run(SquareSums { x: a.x, means, group, centred, sums, d });
+        for (var, (_, sum)) in var.iter_mut().zip(sums) {
+            *var = sum.total() / n;
         }
     })
 }
 
-struct SquareSum<'a, T> {
+/// Σ (e − mean)² for the rows of a group, of which the weights are given.
+struct SquareSums<'a, 'b, T> {
     x: &'a [T],
-    weight: &'a [T],
-    shift: &'a [T],
+    means: &'a [T],
     group: usize,
+    centred: &'a mut [T],
+    sums: &'a mut [(&'b [T], Pairwise<T>)],
     d: &'a Dims,
 }
 
-impl<T: Real> Task for SquareSum<'_, T> {
-    type Out = T;
+impl<T: Real> Task for SquareSums<'_, '_, T> {
+    type Out = ();
     #[inline(always)]
-    fn run<I: Isa>(self) -> T {
-        let (mut sum, d, pixels) = (Pairwise::default(), self.d, self.d.pixels());
+    fn run<I: Isa>(self) {
+        let (d, pixels) = (self.d, self.d.pixels());
         for n in 0..d.images {
-            let x = &self.x[(n * d.channels + self.group) * pixels..];
-            let shift = &self.shift[self.group..];
-            let terms = Squares { x, step: d.groups * pixels, weight: self.weight, shift, groups: d.groups };
-            sums::add::<T, I, Squares<T>>(&terms, pixels, &mut sum);
+            for columns in pieces(0..pixels, PART) {
+                let len = columns.len();
+                for (t, &mean) in self.means.iter().enumerate() {
+                    let x = &self.x[(n * d.channels + t * d.groups + self.group) * pixels..][columns.clone()];
+                    minus::<T, I>(x, mean, &mut self.centred[t * len..]);
+                }
+                for (weight, sum) in &mut *self.sums {
+                    sums::add::<T, I, Squares<T>>(&Squares { x: self.centred, pitch: len, weight }, len, sum);
+                }
+            }
         }
-        sum.total()
     }
 }
 
-/// (e − mean)²
+/// (e − mean)² from rows of x − mean, `pitch` apart.
 struct Squares<'a, T> {
     x: &'a [T],
-    step: usize,
+    pitch: usize,
     weight: &'a [T],
-    shift: &'a [T],
-    groups: usize,
 }
 
 impl<T: Real> Terms<T> for Squares<'_, T> {
@@ -143,11 +169,32 @@ impl<T: Real> Terms<T> for Squares<'_, T> {
     fn load_partial<I: Isa>(&self, k: usize, n: usize) -> V<T, I> {
         let mut z = V::<T, I>::zero();
         for (t, &w) in self.weight.iter().enumerate() {
-            let x = V::<T, I>::load_partial(&self.x[t * self.step + k..], n)
-                - V::<T, I>::splat(self.shift[t * self.groups]);
-            z = V::<T, I>::splat(w).mul_add(x, z);
+            z = V::<T, I>::splat(w).mul_add(V::<T, I>::load_partial(&self.x[t * self.pitch + k..], n), z);
         }
         z * z
+    }
+
+    #[inline(always)]
+    fn load<I: Isa>(&self, k: usize) -> V<T, I> {
+        let mut z = V::<T, I>::zero();
+        for (t, &w) in self.weight.iter().enumerate() {
+            z = V::<T, I>::splat(w).mul_add(V::<T, I>::load(&self.x[t * self.pitch + k..]), z);
+        }
+        z * z
+    }
+}
+
+/// y = x − m
+#[inline(always)]
+fn minus<T: Real, I: Isa>(x: &[T], m: T, y: &mut [T]) {
+    let (n, lanes, m) = (x.len(), V::<T, I>::LANES, V::<T, I>::splat(m));
+    let (y, mut k) = (&mut y[..n], 0);
+    while k + lanes <= n {
+        (V::<T, I>::load(&x[k..]) - m).store(&mut y[k..]);
+        k += lanes;
+    }
+    if k < n {
+        (V::<T, I>::load_partial(&x[k..], n - k) - m).store_partial(&mut y[k..], n - k);
     }
 }
 
@@ -159,9 +206,13 @@ pub fn forward<T: Real>(
     d: &Dims,
     exec: &Exec,
 ) -> Result<(), Error> {
-    let shift = shift(a.x, d, exec)?;
+    let mut shift = zeros(d.channels)?;
     if d.training {
-        statistics(a, &shift, mean, var, d, exec)?;
+        let mut means = zeros(d.channels)?;
+        statistics(a, &mut means, mean, var, d, exec)?;
+        for (c, shift) in shift.iter_mut().enumerate() {
+            *shift = means[c % d.groups * d.heads + c / d.groups];
+        }
     }
     let fold = Fold::new(a, shift, mean, var, d)?;
     let product =
@@ -179,8 +230,8 @@ struct Activated<'a, T> {
 impl<T: Real> Source<T> for Activated<'_, T> {
     const COST: usize = 10;
 
-    fn scratch(&self, _columns: usize) -> Result<usize, Error> {
-        Ok(self.d.heads * PANEL)
+    fn scratch(&self, columns: usize) -> Result<usize, Error> {
+        Ok(self.d.heads * columns.next_multiple_of(PANEL))
     }
 
     #[inline(always)]
@@ -189,27 +240,24 @@ impl<T: Real> Source<T> for Activated<'_, T> {
         if depth.is_empty() {
             return;
         }
+        let (pitch, first) = (columns.len().next_multiple_of(PANEL), depth.start);
         for group in depth.start / d.rows()..depth.end.div_ceil(d.rows()) {
-            let rows = depth.start.max(group * d.rows())..depth.end.min((group + 1) * d.rows());
-            let (mut column, mut panel) = (columns.start, 0);
-            while column < columns.end {
-                let own = column..columns.end.min(column + PANEL);
-                centred(self.a.x, &fold.shift, group, own, scratch, PANEL, d); // (F1)
-                for r in rows.clone() {
-                    let weight = &fold.weight[r * d.heads..(r + 1) * d.heads];
-                    let to = &mut panels[panel + (r - depth.start) * PANEL..][..PANEL];
+            centred::<T, I>(self.a.x, &fold.shift, group, columns.clone(), scratch, pitch, d); // (F1)
+            for r in depth.start.max(group * d.rows())..depth.end.min((group + 1) * d.rows()) {
+                let weight = &fold.weight[r * d.heads..(r + 1) * d.heads];
+                let (offset, slope) = (V::<T, I>::splat(fold.offset[r]), V::<T, I>::splat(self.a.bn_weight[r]));
+                let bias = V::<T, I>::splat(self.a.bn_bias[r]);
+                for column in (0..pitch).step_by(PANEL) {
+                    let to = &mut panels[column * depth.len() + (r - first) * PANEL..][..PANEL];
                     for k in (0..PANEL).step_by(lanes) {
-                        let mut x_hat = V::<T, I>::splat(fold.offset[r]);
+                        let mut x_hat = offset;
                         for (t, &w) in weight.iter().enumerate() {
-                            x_hat = V::<T, I>::splat(w).mul_add(V::<T, I>::load(&scratch[t * PANEL + k..]), x_hat); // (F2)
+                            let x = V::<T, I>::load(&scratch[t * pitch + column + k..]);
+                            x_hat = V::<T, I>::splat(w).mul_add(x, x_hat); // (F2)
                         }
-                        let u =
-                            x_hat.mul_add(V::<T, I>::splat(self.a.bn_weight[r]), V::<T, I>::splat(self.a.bn_bias[r])); // (F3)
-                        gelu::exact(u).0.store(&mut to[k..]); // (F4)
+                        gelu::exact(x_hat.mul_add(slope, bias)).0.store(&mut to[k..]); // (F3) (F4)
                     }
                 }
-                column += PANEL;
-                panel += depth.len() * PANEL;
             }
         }
     }
@@ -217,7 +265,7 @@ impl<T: Real> Source<T> for Activated<'_, T> {
 
 /// x − shift of the channels of a group at some columns, counted through all images: one row for each head, `pitch` apart.
 #[inline(always)]
-pub fn centred<T: Real>(
+pub fn centred<T: Real, I: Isa>(
     x: &[T],
     shift: &[T],
     group: usize,
@@ -231,9 +279,7 @@ pub fn centred<T: Real>(
         let c = t * d.groups + group;
         for (image, inside, before) in in_images(columns.clone(), pixels) {
             let from = &x[(image * d.channels + c) * pixels..][inside];
-            for (to, &x) in row[before..before + from.len()].iter_mut().zip(from) {
-                *to = x - shift[c];
-            }
+            minus::<T, I>(from, shift[c], &mut row[before..]);
         }
     }
 }

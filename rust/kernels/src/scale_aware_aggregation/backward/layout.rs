@@ -57,7 +57,7 @@ impl Layout {
 /// The sums of a block of groups.
 pub struct Sums<'a, T> {
     pub groups: Range<usize>,
-    /// Columns of dproj1_weight: O rows.
+    /// Columns of dproj1_weight, each of O numbers.
     pub product: &'a mut [T],
     /// Σ du and Σ du·x̂ of each expanded channel.
     pub du: &'a mut [T],

@@ -9,10 +9,9 @@ use crate::error::Error;
 use crate::exec::{Buffer, Exec, zeros};
 use crate::gelu;
 use crate::gemm::{
-    Ahead, DEPTH, MAX_ROWS, Onto, PANEL, PITCH, Pack, Panels, Share, Stored, Tiles, Transpose, even, in_images, pieces,
-    tile_rows,
+    Ahead, DEPTH, Onto, PANEL, PITCH, Pack, Panels, Share, Stored, Tiles, Transpose, even, in_images, pieces, tile_rows,
 };
-use crate::lanes::{self, Isa, Task, V, Vector};
+use crate::lanes::{self, Isa, MAX_LANES, Task, V, Vector};
 use crate::pieces::reserved;
 use crate::real::Real;
 
@@ -20,6 +19,8 @@ pub struct Pass<'a, T> {
     pub dy: &'a [T],
     pub a: &'a Arguments<&'a [T]>,
     pub fold: &'a Fold<T>,
+    /// bn_weight[r]·weight[r, t]: what du of row r adds to dx of head t.
+    pub back: &'a [T],
     pub layout: &'a Layout,
     pub d: &'a Dims,
 }
@@ -28,16 +29,14 @@ pub struct Space<T> {
     /// proj1_weightᵀ for the block, and dy in panels of columns.
     weight: Buffer<T>,
     dy: Buffer<T>,
-    /// da and then du, a row for each expanded channel of the block.
+    /// da and then du, a row for each expanded channel of the block; then a, in rows of [`PITCH`].
     du: Buffer<T>,
     a: Buffer<T>,
-    /// aᵀ in panels of expanded channels and where they start; some rows of dy.
+    /// dyᵀ in panels of outputs and where they start.
     turned: Buffer<T>,
     starts: Vec<usize>,
-    dy_rows: Buffer<T>,
-    /// x of a group, x̂ of a row, dx of a row.
+    /// x and dx of a group, a row for each head.
     x: Buffer<T>,
-    x_hat: Buffer<T>,
     dx: Buffer<T>,
 }
 
@@ -55,13 +54,11 @@ impl<T: Real> Pass<'_, T> {
             weight: zeros(d.outputs.div_ceil(DEPTH) * rows * PITCH)?,
             dy: zeros(DEPTH * tile)?,
             du: zeros(rows * tile)?,
-            a: zeros(rows * tile)?,
-            turned: zeros(rows.next_multiple_of(PANEL) * tile)?,
-            starts: reserved(rows.div_ceil(PANEL))?,
-            dy_rows: zeros(MAX_ROWS * PITCH)?,
+            a: zeros(rows * PITCH)?,
+            turned: zeros(d.outputs.next_multiple_of(PANEL) * tile)?,
+            starts: reserved(d.outputs.div_ceil(PANEL))?,
             x: zeros(d.heads * tile)?,
-            x_hat: zeros(tile)?,
-            dx: zeros(tile)?,
+            dx: zeros(d.heads * tile)?,
         })
     }
 
@@ -114,34 +111,35 @@ impl<T: Real> Pass<'_, T> {
         }
     }
 
-    /// dproj1_weight += dy·aᵀ, for the columns of the block.
+    /// dproj1_weightᵀ += a·dyᵀ, the rows of the block.
     fn product(&self, space: &mut Space<T>, columns: Range<usize>, product: &mut [T], exec: &Exec) {
         let (d, tile, pixels, depth) = (self.d, self.layout.tile, self.d.pixels(), columns.len());
         let count = product.len() / d.outputs;
         space.starts.clear();
-        for (panel, rows) in pieces(0..count, PANEL).enumerate() {
+        for (panel, own) in pieces(0..d.outputs, PANEL).enumerate() {
             space.starts.push(panel * tile * PANEL);
-            let (x, rows) = (&space.a[rows.start * tile..], rows.len());
-            let y = &mut space.turned[panel * tile * PANEL..];
-            exec.run(Transpose { x, x_pitch: tile, rows, columns: depth, y, y_pitch: PANEL });
-        }
-        let (a_rows, _) = space.dy_rows.as_chunks_mut::<PITCH>();
-        let mut c = Share::new(product, 1, d.outputs, count);
-        for own in even(d.outputs, d.outputs.div_ceil(tile_rows(exec))) {
-            for (to, o) in a_rows.iter_mut().zip(own.clone()) {
-                for (image, inside, before) in in_images(columns.clone(), pixels) {
-                    let from = &self.dy[(image * d.outputs + o) * pixels..][inside];
-                    to[before..before + from.len()].copy_from_slice(from);
-                }
+            for (image, inside, before) in in_images(columns.clone(), pixels) {
+                exec.run(Transpose {
+                    x: &self.dy[(image * d.outputs + own.start) * pixels + inside.start..],
+                    x_pitch: pixels,
+                    rows: own.len(),
+                    columns: inside.len(),
+                    y: &mut space.turned[(panel * tile + before) * PANEL..],
+                    y_pitch: PANEL,
+                });
             }
+        }
+        let (a, _) = space.a.as_chunks::<PITCH>();
+        let mut c = Share::new(product, 1, count, d.outputs);
+        for own in even(count, count.div_ceil(tile_rows(exec))) {
             exec.run(Tiles {
-                a: &a_rows[..own.len()],
+                a: &a[own.clone()],
                 depth,
                 b: Panels { data: &space.turned, starts: &space.starts, pitch: PANEL, run: depth, jump: 0 },
                 c: &mut c,
                 row: own.start,
-                columns: 0..count,
-                onto: Onto::c(true),
+                columns: 0..d.outputs,
+                onto: Onto::C,
                 next: Ahead::NOTHING,
             });
         }
@@ -160,6 +158,15 @@ impl<T: Real> Task for Rows<'_, '_, '_, T> {
     type Out = ();
     #[inline(always)]
     fn run<I: Isa>(self) {
+        // The number of heads in the official networks, and any other.
+        if self.pass.d.heads == 4 { self.groups::<I, 4>() } else { self.groups::<I, 0>() }
+    }
+}
+
+impl<T: Real> Rows<'_, '_, '_, T> {
+    /// H heads together, in registers; the others, all if H is 0, one by one.
+    #[inline(always)]
+    fn groups<I: Isa, const H: usize>(self) {
         let (Pass { dy, a, fold, layout, d, .. }, space, own) = (self.pass, self.space, self.own);
         let (tile, n, pixels, sums) = (layout.tile, self.columns.len(), d.pixels(), &mut own.sums);
         if let Some(total) = &mut own.dy {
@@ -171,22 +178,32 @@ impl<T: Real> Task for Rows<'_, '_, '_, T> {
         }
         let first = sums.groups.start * d.rows();
         for (at, group) in sums.groups.clone().enumerate() {
-            centred(a.x, &fold.shift, group, self.columns.clone(), &mut space.x, tile, d);
+            centred::<T, I>(a.x, &fold.shift, group, self.columns.clone(), &mut space.x, tile, d);
             for r in group * d.rows()..(group + 1) * d.rows() {
                 let k = r - first;
                 let du = &mut space.du[k * tile..][..tile];
                 let row = Row { pass: self.pass, r, x: &space.x };
-                row.run::<I>(n, du, &mut space.a[k * tile..][..tile], &mut space.x_hat);
-                sums.du[k] += lanes::sum::<T, I>(&du[..n]);
-                sums.du_hat[k] += lanes::dot::<T, I>(&du[..n], &space.x_hat[..n]);
-                for t in 0..d.heads {
-                    sums.du_x[k * d.heads + t] += lanes::dot::<T, I>(&du[..n], &space.x[t * tile..][..n]);
+                let (of_du, of_hat, of_x) = row.run::<I, H>(n, du, &mut space.a[k * PITCH..][..PITCH]);
+                sums.du[k] += of_du;
+                sums.du_hat[k] += of_hat;
+                let du_x = &mut sums.du_x[k * d.heads..][..d.heads];
+                for (to, of_x) in du_x.iter_mut().zip(of_x) {
+                    *to += of_x;
+                }
+                for t in H..d.heads {
+                    du_x[t] += lanes::dot::<T, I>(&du[..n], &space.x[t * tile..][..n]);
                 }
             }
+            let du = &space.du[at * d.rows() * tile..];
+            if H > 0 {
+                self.pass.input_gradient::<I, H>(n, du, group, 0, &mut space.dx);
+            }
+            for t in H..d.heads {
+                self.pass.input_gradient::<I, 1>(n, du, group, t, &mut space.dx[t * tile..]);
+            }
             for (t, dx) in own.dx.iter_mut().enumerate() {
-                self.pass.input_gradient::<I>(&space.du[at * d.rows() * tile..], group, t, &mut space.dx[..n]);
                 for (image, inside, before) in in_images(self.columns.clone(), pixels) {
-                    let from = &space.dx[before..before + inside.len()];
+                    let from = &space.dx[t * tile + before..][..inside.len()];
                     let mut to = dx.from_column(image * pixels + inside.start);
                     to.row(t * d.groups + group, 0..from.len()).copy_from_slice(from); // (B6)
                 }
@@ -213,22 +230,44 @@ struct Row<'a, T> {
 }
 
 impl<T: Real> Row<'_, T> {
-    /// da becomes du; a and x̂ are written. What lies between the last column and the end of a pair of vectors may be anything.
+    /// da becomes du; a is written; Σ du, Σ du·x̂ and Σ du·x of the first H heads are returned, added in the order of [`lanes::sum`].
+    /// What lies between the last column and the end of a panel may be anything, before and after.
     #[inline(always)]
-    fn run<I: Isa>(&self, n: usize, du: &mut [T], a: &mut [T], x_hat: &mut [T]) {
-        let (mut k, lanes) = (0, V::<T, I>::LANES);
-        while k < n {
+    fn run<I: Isa, const H: usize>(&self, n: usize, du: &mut [T], a: &mut [T]) -> (T, T, [T; H]) {
+        let (zero, lanes, tile) = (V::<T, I>::zero(), V::<T, I>::LANES, self.pass.layout.tile);
+        let (mut of_du, mut of_hat, mut of_x) =
+            ([zero; MAX_LANES / 2], [zero; MAX_LANES / 2], [[zero; MAX_LANES / 2]; H]);
+        let step = MAX_LANES.max(2 * lanes);
+        for block in (0..n).step_by(step) {
             // Two vectors at a time: long chains of operations on one wait for the other.
-            let (hat, y, slope) = self.activate::<I>(k);
-            let (next_hat, next_y, next_slope) = self.activate::<I>(k + lanes);
-            hat.store(&mut x_hat[k..]);
-            next_hat.store(&mut x_hat[k + lanes..]);
-            y.store(&mut a[k..]);
-            next_y.store(&mut a[k + lanes..]);
-            (V::<T, I>::load(&du[k..]) * slope).store(&mut du[k..]); // (B2)
-            (V::<T, I>::load(&du[k + lanes..]) * next_slope).store(&mut du[k + lanes..]);
-            k += 2 * lanes;
+            for pair in (0..step / lanes).step_by(2) {
+                let k = block + pair * lanes;
+                let both = [self.activate::<I>(k), self.activate::<I>(k + lanes)];
+                for (u, (x_hat, y, slope)) in both.into_iter().enumerate() {
+                    let (k, p) = (k + u * lanes, (pair + u) % (MAX_LANES / lanes));
+                    let inside = lanes.min(n.saturating_sub(k));
+                    y.store(&mut a[k..]);
+                    let mut own = V::<T, I>::load(&du[k..]) * slope; // (B2)
+                    own.store(&mut du[k..]);
+                    let mut x_hat = x_hat;
+                    if inside < lanes {
+                        (own, x_hat) = (own.keep(inside, zero), x_hat.keep(inside, zero));
+                    }
+                    of_du[p] = of_du[p] + own;
+                    of_hat[p] = own.mul_add(x_hat, of_hat[p]);
+                    for t in 0..H {
+                        let x = &self.x[t * tile + k..];
+                        let x = if inside < lanes { V::<T, I>::load_partial(x, inside) } else { V::<T, I>::load(x) };
+                        of_x[t][p] = own.mul_add(x, of_x[t][p]);
+                    }
+                }
+            }
         }
+        let mut sums = [T::ZERO; H];
+        for t in 0..H {
+            sums[t] = lanes::halved::<T, I>(of_x[t]);
+        }
+        (lanes::halved::<T, I>(of_du), lanes::halved::<T, I>(of_hat), sums)
     }
 
     /// x̂, a = GELU(u) and its derivative at the columns k…
@@ -245,18 +284,22 @@ impl<T: Real> Row<'_, T> {
 }
 
 impl<T: Real> Pass<'_, T> {
-    /// dx = Σ_r bn_weight[r]·weight[r, t]·du[r] for head t of a group; `du` begins with its rows.                                 (B5)
+    /// dx = Σ_r back[r, t]·du[r] for the heads t… of a group, H rows of a tile; `du` begins with its rows.                         (B5)
     #[inline(always)]
-    fn input_gradient<I: Isa>(&self, du: &[T], group: usize, t: usize, dx: &mut [T]) {
+    fn input_gradient<I: Isa, const H: usize>(&self, n: usize, du: &[T], group: usize, t: usize, dx: &mut [T]) {
         let (d, tile, lanes) = (self.d, self.layout.tile, V::<T, I>::LANES);
-        for k in (0..dx.len()).step_by(lanes) {
-            let n = lanes.min(dx.len() - k);
-            let mut sum = V::<T, I>::zero();
+        for k in (0..n).step_by(lanes) {
+            let mut sums = [V::<T, I>::zero(); H];
             for (at, r) in (group * d.rows()..(group + 1) * d.rows()).enumerate() {
-                let factor = V::<T, I>::splat(self.a.bn_weight[r] * self.fold.weight[r * d.heads + t]);
-                sum = factor.mul_add(V::<T, I>::load(&du[at * tile + k..]), sum);
+                let du = V::<T, I>::load(&du[at * tile + k..]);
+                let back = &self.back[r * d.heads + t..][..H];
+                for h in 0..H {
+                    sums[h] = V::<T, I>::splat(back[h]).mul_add(du, sums[h]);
+                }
             }
-            sum.store_partial(&mut dx[k..], n);
+            for h in 0..H {
+                sums[h].store(&mut dx[h * tile + k..]);
+            }
         }
     }
 }

@@ -1,0 +1,175 @@
+//! The backward in one pass over the tokens, for a matrix that stays in the cache with a block of them. Apart, the steps read dy from
+//! memory three times.
+
+use std::ops::Range;
+
+use super::Dims;
+use super::matrix::Rows;
+use crate::error::Error;
+use crate::exec::{Buffer, Exec, zeros};
+use crate::gemm::{
+    Ahead, DEPTH, MAX_ROWS, Matrix, Onto, PANEL, PITCH, Panels, Share, Tiles, Transpose, even, tile_rows,
+};
+use crate::lanes::{self, Isa, Task};
+use crate::pieces::reserved;
+use crate::real::Real;
+use crate::sums;
+
+/// Parts that the tokens are cut into; each has sums of its own.
+const PARTS: usize = 16;
+
+/// Most elements of the matrix.
+const MOST: usize = 1 << 16;
+
+/// Whether there are so few weights, and so many tokens.
+pub fn serves(d: &Dims) -> bool {
+    let weights = d.inputs.saturating_mul(d.outputs);
+    d.outputs <= DEPTH && 0 < weights && weights <= MOST && d.tokens >= if cfg!(test) { PARTS } else { PARTS * DEPTH }
+}
+
+#[allow(clippy::too_many_arguments)]
+pub fn backward<T: Real>(
+    dy: &[T],
+    x: &[T],
+    weight: &[T],
+    dx: &mut [T],
+    dweight: &mut [T],
+    dbias: Option<&mut [T]>,
+    d: &Dims,
+    exec: &Exec,
+) -> Result<(), Error> {
+    let sums = (d.inputs + 1) * d.outputs;
+    let mut parts = zeros(PARTS * sums)?;
+    let dx = Share::of_result(dx, 1, d.tokens, d.inputs).by_rows(d.tokens.div_ceil(PARTS));
+    let cost = (d.inputs * d.outputs / 25).saturating_mul(d.tokens);
+    let pass = Pass { dy, x, weight, d };
+    exec.for_each_with(
+        cost,
+        dx.zip(parts.chunks_exact_mut(sums)),
+        || pass.space(),
+        |space, (mut dx, sums)| pass.part(space, &mut dx, sums, exec),
+    )?;
+    let mut total = zeros(sums)?;
+    sums::columns(&parts, PARTS, sums, &mut total, exec)?;
+    let (of_weight, of_bias) = total.split_at(weight.len());
+    dweight.copy_from_slice(of_weight);
+    if let Some(dbias) = dbias {
+        dbias.copy_from_slice(of_bias);
+    }
+    Ok(())
+}
+
+struct Pass<'a, T> {
+    dy: &'a [T],
+    x: &'a [T],
+    weight: &'a [T],
+    d: &'a Dims,
+}
+
+struct Space<T> {
+    /// The weight, and x of a block, in panels of inputs; where these panels start.
+    weight: Buffer<T>,
+    x: Buffer<T>,
+    starts: [Vec<usize>; 2],
+    /// dyᵀ of a block, and some rows of dy.
+    turned: Buffer<T>,
+    rows: Buffer<T>,
+}
+
+impl<T: Real> Pass<'_, T> {
+    fn space(&self) -> Result<Space<T>, Error> {
+        let Dims { inputs, outputs, .. } = *self.d;
+        let panels = inputs.div_ceil(PANEL);
+        Ok(Space {
+            weight: zeros(panels * PANEL * outputs)?,
+            x: zeros(panels * PANEL * DEPTH)?,
+            starts: [reserved(panels)?, reserved(panels)?],
+            turned: zeros(outputs * PITCH)?,
+            rows: zeros(MAX_ROWS * PITCH)?,
+        })
+    }
+
+    /// All that the tokens of dx give; `sums`, those of dweight and dbias, holds zeros.
+    fn part(&self, space: &mut Space<T>, dx: &mut Share<T>, sums: &mut [T], exec: &Exec) {
+        let Dims { tokens, inputs, outputs } = *self.d;
+        let (panels, tile) = (inputs.div_ceil(PANEL), tile_rows(exec));
+        let (dweight, dbias) = sums.split_at_mut(outputs * inputs);
+        let mut dweight = Share::new(dweight, 1, outputs, inputs);
+        let Space { weight, x, starts: [of_weight, of_x], turned, rows } = space;
+        let (rows, _) = rows.as_chunks_mut::<PITCH>();
+        Matrix::Rows(self.weight).pack(0..outputs, 0..inputs, (outputs, inputs), weight, exec);
+        place(of_weight, panels, outputs);
+        for block in blocks(dx.rows()) {
+            let depth = block.len();
+            let dy = &self.dy[block.start * outputs..];
+            exec.run(Transpose { x: dy, x_pitch: outputs, rows: depth, columns: outputs, y: turned, y_pitch: PITCH });
+            let (turned, _) = turned.as_chunks::<PITCH>();
+            exec.run(RowSums { rows: turned, n: depth, to: dbias }); // (B1)
+            Matrix::Rows(self.x).pack(block.clone(), 0..inputs, (tokens, inputs), x, exec);
+            place(of_x, panels, depth);
+            for own in even(outputs, outputs.div_ceil(tile)) {
+                exec.run(Tiles {
+                    a: &turned[own.clone()],
+                    depth,
+                    b: Panels { data: x, starts: of_x, pitch: PANEL, run: depth, jump: 0 },
+                    c: &mut dweight,
+                    row: own.start,
+                    columns: 0..inputs,
+                    onto: Onto::C,
+                    next: Ahead::NOTHING,
+                }); // (B2)
+            }
+            let (next, count) = (self.after(&block), depth.div_ceil(tile));
+            for (i, own) in even(depth, count).enumerate() {
+                let a = &mut rows[..own.len()];
+                exec.run(Rows { x: &dy[own.start * outputs..], pitch: outputs, terms: 0..outputs, to: a });
+                exec.run(Tiles {
+                    a,
+                    depth: outputs,
+                    b: Panels { data: weight, starts: of_weight, pitch: PANEL, run: outputs, jump: 0 },
+                    c: dx,
+                    row: block.start + own.start,
+                    columns: 0..inputs,
+                    onto: Onto::Nothing,
+                    next: next.part(i, count),
+                }); // (B3)
+            }
+        }
+    }
+
+    /// As many tokens as these, after them.
+    fn after(&self, block: &Range<usize>) -> Ahead<'_, T> {
+        let next = block.end..(block.end + block.len()).min(self.d.tokens);
+        let of = |width: usize| next.start * width..next.end * width;
+        Ahead::all([&self.dy[of(self.d.outputs)], &self.x[of(self.d.inputs)]])
+    }
+}
+
+/// Tokens in blocks of at most [`DEPTH`], as equal as can be.
+fn blocks(tokens: Range<usize>) -> impl Iterator<Item = Range<usize>> {
+    let len = tokens.len();
+    even(len, len.div_ceil(DEPTH)).map(move |block| tokens.start + block.start..tokens.start + block.end)
+}
+
+/// Where panels of so many rows start, one after the other.
+fn place(starts: &mut Vec<usize>, panels: usize, rows: usize) {
+    starts.clear();
+    starts.extend((0..panels).map(|panel| panel * rows * PANEL));
+}
+
+/// Adds the sum of the first n of every row.
+struct RowSums<'a, T> {
+    rows: &'a [[T; PITCH]],
+    n: usize,
+    to: &'a mut [T],
+}
+
+impl<T: Real> Task for RowSums<'_, T> {
+    type Out = ();
+    #[inline(always)]
+    fn run<I: Isa>(self) {
+        for (row, to) in self.rows.iter().zip(self.to) {
+            *to += lanes::sum::<T, I>(&row[..self.n]);
+        }
+    }
+}
