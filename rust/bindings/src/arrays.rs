@@ -8,7 +8,7 @@ use numpy::{
 };
 use numpy::{PyUntypedArray, PyUntypedArrayMethods, dtype};
 use pyhybrid_kernels::error::Error;
-use pyhybrid_kernels::exec::{Exec, message};
+use pyhybrid_kernels::exec::{Exec, message, paced};
 use pyo3::exceptions::{PyMemoryError, PyOverflowError, PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -207,19 +207,20 @@ pub fn checked<R>(result: Result<R, Error>) -> PyResult<R> {
 /// Runs a kernel with the interpreter lock released. A pending signal (Ctrl-C) stops it and is raised; a panic becomes RuntimeError.
 pub fn call<R: Send>(py: Python<'_>, kernel: impl FnOnce(&Exec) -> Result<R, Error> + Send) -> PyResult<R> {
     let raised: Mutex<Option<PyErr>> = Mutex::new(None);
-    let poll = || match Python::try_attach(|py| py.check_signals()) {
-        Some(Err(error)) => {
-            *raised.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(error);
+    let error = || raised.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let poll = paced(|| match Python::try_attach(|py| py.check_signals()) {
+        Some(Err(signal)) => {
+            *error() = Some(signal);
             true
         }
         _ => false,
-    };
+    });
     let exec = Exec::new(settings::threads(), settings::level(), &poll);
     let result = py.detach(|| {
         catch_unwind(AssertUnwindSafe(|| kernel(&exec))).unwrap_or_else(|payload| Err(Error::Panic(message(payload))))
     });
-    match raised.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner()) {
-        Some(error) => Err(error),
+    match error().take() {
+        Some(signal) => Err(signal),
         None => checked(result),
     }
 }

@@ -81,7 +81,7 @@ pub fn forward<T: Real>(
     exec: &Exec,
 ) -> Result<(), Error> {
     d.check([x, y, weight], bias)?;
-    let mut maps = zeros(d.portion * d.maps)?;
+    let mut maps = exec.zeros(d.portion * d.maps)?;
     for (first, count, (projection, sum)) in d.portions() {
         let (x, y) = (&x[first * d.x..][..count * d.x], &mut y[first * d.y..][..count * d.y]);
         let maps = &mut maps[..count * d.maps];
@@ -104,7 +104,8 @@ pub fn backward<T: Real>(
 ) -> Result<(), Error> {
     d.check([x, dy, weight], dbias.as_deref())?;
     d.check([dx, dy, dweight], None)?;
-    let (mut dmaps, mut dweight_part, mut dbias_part) = (zeros(d.portion * d.maps)?, zeros(d.weight)?, zeros(d.bias)?);
+    let (mut dmaps, mut dweight_part, mut dbias_part) =
+        (exec.zeros(d.portion * d.maps)?, zeros(d.weight)?, zeros(d.bias)?);
     dweight.fill(T::ZERO);
     dbias.iter_mut().for_each(|dbias| dbias.fill(T::ZERO));
     for (first, count, (projection, sum)) in d.portions() {

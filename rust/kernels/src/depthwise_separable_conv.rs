@@ -10,7 +10,7 @@
 
 use crate::conv2d;
 use crate::error::{Error, require};
-use crate::exec::{Exec, zeros};
+use crate::exec::Exec;
 use crate::planes::require_len;
 use crate::pointwise_conv;
 use crate::real::Real;
@@ -86,7 +86,7 @@ pub fn backward<T: Real>(
     let Arguments { x: dx, depthwise_weight: dd, pointwise_weight: dp, depthwise_bias: ddb, pointwise_bias: dpb } =
         gradients;
     require_len("u", u, d.between)?;
-    let mut du = zeros(d.between)?;
+    let mut du = exec.zeros(d.between)?;
     pointwise_conv::backward(dy, u, pointwise_weight, &mut du, dp, dpb, &d.pointwise, exec)?; // (B1)
     conv2d::backward(&du, x, depthwise_weight, dx, dd, ddb, &d.depthwise, exec) // (B2)
 }

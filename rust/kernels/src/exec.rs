@@ -5,7 +5,6 @@
 //! same bits for every number of threads. The calling thread takes part and between tasks asks `poll` whether to stop.
 
 use std::any::Any;
-use std::ops::{Deref, DerefMut};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -16,8 +15,13 @@ use crate::lanes::{self, Level, Task};
 use crate::pool;
 use crate::real::Real;
 
+pub use crate::buffer::{Buffer, zeros};
+
 /// Work in nanoseconds that is worth waking a thread for, and the least that a task should last.
 const GRAIN: usize = 20_000;
+
+/// Zeros that are made between two polls.
+const ZEROS: usize = 1 << 22;
 
 /// Time between two polls.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
@@ -30,7 +34,7 @@ pub struct Exec<'a> {
 }
 
 impl<'a> Exec<'a> {
-    /// `poll` is called on the calling thread now and then; `true` stops the kernel with [`Error::Interrupted`].
+    /// `poll` is called on the calling thread before every task; `true` stops the kernel with [`Error::Interrupted`].
     pub fn new(threads: usize, level: Level, poll: &'a (dyn Fn() -> bool + Sync)) -> Self {
         Self { threads: threads.max(1), level, poll }
     }
@@ -47,6 +51,17 @@ impl<'a> Exec<'a> {
     #[inline]
     pub fn run<K: Task>(&self, task: K) -> K::Out {
         self.level.run(task)
+    }
+
+    /// [`zeros`] of which there may be very many: making them can be interrupted. For the calling thread.
+    pub fn zeros<T: Real>(&self, len: usize) -> Result<Buffer<T>, Error> {
+        let mut buffer = Buffer::reserved(len)?;
+        while !buffer.grow(ZEROS) {
+            if (self.poll)() {
+                return Err(Error::Interrupted);
+            }
+        }
+        Ok(buffer)
     }
 
     /// How many items of `cost_each` nanoseconds one task should take, at least one.
@@ -92,8 +107,7 @@ impl<'a> Exec<'a> {
 
     /// Runs `drain` on as many threads as `cost` is worth; the first error stops them all. Compiled once, not for every kernel.
     fn on_threads(&self, cost: usize, drain: &Drain) -> Result<(), Error> {
-        let stop = AtomicBool::new(false);
-        let failure = Mutex::new(None);
+        let (stop, failure) = (AtomicBool::new(false), Mutex::new(None));
         let drain = |poll: Option<&dyn Fn() -> bool>| {
             let outcome = catch_unwind(AssertUnwindSafe(|| drain(&stop, poll)));
             lanes::settle();
@@ -136,15 +150,9 @@ fn drain<I: Iterator, S>(
     work: &impl Fn(&mut S, I::Item) -> Result<(), Error>,
 ) -> Result<(), Error> {
     let mut scratch = None;
-    let mut last_poll = Instant::now();
     while !stop.load(Ordering::Relaxed) {
-        if let Some(poll) = poll
-            && last_poll.elapsed() >= POLL_INTERVAL
-        {
-            if poll() {
-                return Err(Error::Interrupted);
-            }
-            last_poll = Instant::now();
+        if poll.is_some_and(|poll| poll()) {
+            return Err(Error::Interrupted);
         }
         let Some(task) = lock(queue).next() else { break };
         let scratch = match &mut scratch {
@@ -161,43 +169,23 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// A poll that asks `poll` now and then, however short the kernels are that a call is made of.
+pub fn paced(poll: impl Fn() -> bool + Sync) -> impl Fn() -> bool + Sync {
+    let last = Mutex::new(Instant::now());
+    move || {
+        let due = lock(&last).elapsed() >= POLL_INTERVAL;
+        if due {
+            *lock(&last) = Instant::now();
+        }
+        due && poll()
+    }
+}
+
 /// The text of a panic.
 pub fn message(payload: Box<dyn Any + Send>) -> String {
     match payload.downcast::<String>() {
         Ok(text) => *text,
         Err(payload) => payload.downcast_ref::<&str>().copied().unwrap_or("panic without a message").to_owned(),
-    }
-}
-
-/// Work space that starts on a cache line.
-pub struct Buffer<T> {
-    data: Vec<T>,
-    start: usize,
-}
-
-/// `len` zeros, or [`Error::OutOfMemory`].
-pub fn zeros<T: Real>(len: usize) -> Result<Buffer<T>, Error> {
-    let line = 64 / size_of::<T>();
-    let padded = len.checked_add(line).ok_or(Error::OutOfMemory)?;
-    let mut data: Vec<T> = Vec::new();
-    data.try_reserve_exact(padded).map_err(|_| Error::OutOfMemory)?;
-    let start = data.as_ptr().align_offset(64).min(line);
-    data.resize(start + len, T::ZERO);
-    Ok(Buffer { data, start })
-}
-
-impl<T> Deref for Buffer<T> {
-    type Target = [T];
-    #[inline]
-    fn deref(&self) -> &[T] {
-        &self.data[self.start..]
-    }
-}
-
-impl<T> DerefMut for Buffer<T> {
-    #[inline]
-    fn deref_mut(&mut self) -> &mut [T] {
-        &mut self.data[self.start..]
     }
 }
 
@@ -272,6 +260,15 @@ mod tests {
     }
 
     #[test]
+    fn many_short_kernels_are_interrupted() {
+        let (start, poll) = (Instant::now(), paced(|| true));
+        let exec = Exec::new(1, Level::PORTABLE, &poll);
+        let kernel = || exec.for_each(MUCH, 0..3, |_| std::thread::sleep(Duration::from_millis(1)));
+        assert_eq!(kernel(), Ok(()));
+        assert!((0..1000).any(|_| kernel() == Err(Error::Interrupted)) && start.elapsed() < Duration::from_secs(2));
+    }
+
+    #[test]
     fn a_panic_becomes_an_error_and_the_pool_stays_usable() {
         for threads in [1, 3, 3] {
             let result = exec(threads).for_each(MUCH, 0..100, |k| assert!(k != 57, "task {k} failed"));
@@ -286,16 +283,5 @@ mod tests {
         let add = |k: usize| _ = total.fetch_add(k, Ordering::Relaxed);
         exec(3).for_each(MUCH, 0..10, |_| exec(3).for_each(MUCH, 0..10, add).unwrap()).unwrap();
         assert_eq!(total.into_inner(), 450);
-    }
-
-    #[test]
-    fn buffers_are_zero_and_aligned() {
-        for len in [0, 1, 15, 16, 1000] {
-            let buffer = zeros::<f32>(len).unwrap();
-            assert!(
-                buffer.len() == len && buffer.as_ptr().addr().is_multiple_of(64) && buffer.iter().all(|&x| x == 0.0)
-            );
-        }
-        assert!(zeros::<f64>(usize::MAX / 16).is_err());
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! An operator file holds its equations, a `Dims` that proves the sizes, `forward`, `backward` and a test against literal loops.
 
+mod buffer;
 pub mod error;
 pub mod exec;
 pub mod lanes;
