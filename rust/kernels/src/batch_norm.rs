@@ -84,8 +84,8 @@ impl Dims {
     }
 
     /// Work space of [`forward_rows`].
-    pub(crate) fn space<T: Real>(&self) -> Result<[Buffer<T>; 2], Error> {
-        Ok([zeros(self.held())?, zeros(self.held())?])
+    pub(crate) fn space<T: Real>(&self) -> Result<[Buffer<T>; 3], Error> {
+        Ok([zeros(self.held())?, zeros(self.held())?, zeros(self.inner)?])
     }
 
     /// Work space of [`backward_rows`].

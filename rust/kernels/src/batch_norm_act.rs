@@ -91,7 +91,7 @@ pub(crate) fn forward_rows<T: Real>(
     statistics: [&mut [T]; 2],
     activation: Activation,
     d: &Dims,
-    space: &mut [Buffer<T>; 2],
+    space: &mut [Buffer<T>; 3],
     exec: &Exec,
 ) {
     with!(activation, f => batch_norm::forward_rows(Some(Behind { f, next }), x, parameters, y, statistics, d, space, exec))
@@ -121,7 +121,7 @@ impl Activation {
             Activation::Silu => exec.run(WithSlope { f: silu::Silu, y: z, slope: kept }),
             Activation::Relu => {
                 kept.copy_from_slice(z); // 0 times an infinite dy is not what its gradient is
-                exec.run(InPlace { f: relu::Relu, dy: None, y: z, next: &[] });
+                exec.run(InPlace { f: relu::Relu, dy: None, y: z, to: None, next: &[] });
             }
         }
     }
@@ -130,9 +130,9 @@ impl Activation {
     pub fn pull<T: Real>(self, dy: &[T], kept: &mut [T], exec: &Exec) {
         match self {
             Activation::Gelu | Activation::Silu => {
-                exec.run(InPlace { f: HalfSquare, dy: Some(dy), y: kept, next: &[] })
+                exec.run(InPlace { f: HalfSquare, dy: Some(dy), y: kept, to: None, next: &[] })
             }
-            Activation::Relu => exec.run(InPlace { f: relu::Relu, dy: Some(dy), y: kept, next: &[] }),
+            Activation::Relu => exec.run(InPlace { f: relu::Relu, dy: Some(dy), y: kept, to: None, next: &[] }),
         }
     }
 }

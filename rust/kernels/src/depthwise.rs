@@ -7,9 +7,9 @@
 
 use std::ops::Range;
 
-use crate::conv2d::Dims;
+use crate::conv2d::{self, Dims};
 use crate::error::Error;
-use crate::exec::{Exec, zeros};
+use crate::exec::{Buffer, Exec, zeros};
 use crate::gemm::Share;
 use crate::lanes::{Isa, Task, V, Vector};
 use crate::real::{Real, finite};
@@ -21,12 +21,47 @@ mod wide;
 
 use self::blocks::Rows;
 use self::wide::Wide;
-pub use gradients::{backward, weight_gradient};
+pub use gradients::{backward, backward_in, weight_gradient};
 
 /// The size of the kernel if it has a register block.
 fn blocked(d: &Dims) -> Option<usize> {
     let square = d.kernel.0 == d.kernel.1 && d.stride == (1, 1) && d.dilation == (1, 1);
     Some(d.kernel.0).filter(|k| square && [3, 5, 7, 9].contains(k))
+}
+
+/// The wide plane of x and a block of rows of y.
+pub struct Space<T> {
+    xp: Buffer<T>,
+    yp: Buffer<T>,
+}
+
+impl<T: Real> Space<T> {
+    fn new(wide: &Wide) -> Result<Self, Error> {
+        Ok(Space { xp: wide.zeros()?, yp: zeros(wide.block * wide.width)? })
+    }
+}
+
+/// The forward without a bias on this thread alone, in work space that is made at the first of several calls for maps of one size.
+pub fn forward_in<T: Real>(
+    space: &mut Option<Space<T>>,
+    x: &[T],
+    weight: &[T],
+    y: &mut [T],
+    d: &Dims,
+    exec: &Exec,
+) -> Result<(), Error> {
+    if y.is_empty() || blocked(d).is_none() {
+        return conv2d::forward(x, weight, None, y, d, exec);
+    }
+    let (wide, plane) = (&Wide::new(d)?, d.out_size.0 * d.out_size.1);
+    let Space { xp, yp } = match space {
+        Some(space) => space,
+        none => none.insert(Space::new(wide)?),
+    };
+    for share in Share::new(y, d.images, d.outputs, plane).by_columns(wide.images * plane) {
+        exec.run(Forward { x, weight, bias: None, share, xp, yp, wide, d });
+    }
+    Ok(())
 }
 
 pub fn forward<T: Real>(
@@ -50,10 +85,14 @@ pub fn forward<T: Real>(
     let tasks = Share::new(y, d.images, d.outputs, plane)
         .by_columns(wide.images * plane)
         .flat_map(|part| part.by_rows(channels * each));
-    let space = || Ok((wide.zeros()?, zeros(wide.block * wide.width)?));
-    exec.for_each_with(cost * d.images * d.outputs, tasks, space, |(xp, yp), share| {
-        exec.run(Forward { x, weight, bias, share, xp, yp, wide: &wide, d });
-    })
+    exec.for_each_with(
+        cost * d.images * d.outputs,
+        tasks,
+        || Space::new(&wide),
+        |Space { xp, yp }, share| {
+            exec.run(Forward { x, weight, bias, share, xp, yp, wide: &wide, d });
+        },
+    )
 }
 
 struct Forward<'a, 'b, T> {

@@ -3,7 +3,7 @@
 use crate::error::Error;
 use crate::exec::Exec;
 use crate::fill::Fill;
-use crate::lanes::{self, Isa, Task, V, Vector, is_large};
+use crate::lanes::{self, Isa, Row, Task, V, Vector, is_large};
 use crate::planes::require_len;
 use crate::real::Real;
 use crate::sums::Terms;
@@ -74,6 +74,8 @@ pub struct InPlace<'a, T, F> {
     pub f: F,
     pub dy: Option<&'a [T]>,
     pub y: &'a mut [T],
+    /// What is written instead of y.
+    pub to: Option<Row<'a, T>>,
     /// What is read later, perhaps nothing: on the way it comes into the second cache.
     pub next: &'a [T],
 }
@@ -88,7 +90,7 @@ impl<T: Real, F: Function> Task for InPlace<'_, T, F> {
 
 impl<T: Real, F: Function> InPlace<'_, T, F> {
     #[inline(always)]
-    fn all<I: Isa, const ASK: bool>(self) {
+    fn all<I: Isa, const ASK: bool>(mut self) {
         let (len, lanes) = (self.y.len(), V::<T, I>::LANES);
         let mut k = 0;
         // Two vectors at a time, as in `fill`.
@@ -98,8 +100,16 @@ impl<T: Real, F: Function> InPlace<'_, T, F> {
                 lanes::prefetch_far(self.next, k + lanes);
             }
             let (first, second) = (self.at::<I>(k, lanes), self.at::<I>(k + lanes, lanes));
-            first.store(&mut self.y[k..]);
-            second.store(&mut self.y[k + lanes..]);
+            match &mut self.to {
+                Some(to) => {
+                    to.put::<I>(k, first);
+                    to.put::<I>(k + lanes, second);
+                }
+                None => {
+                    first.store(&mut self.y[k..]);
+                    second.store(&mut self.y[k + lanes..]);
+                }
+            }
             k += 2 * lanes;
         }
         while k < len {
@@ -107,7 +117,11 @@ impl<T: Real, F: Function> InPlace<'_, T, F> {
                 lanes::prefetch_far(self.next, k);
             }
             let n = lanes.min(len - k);
-            self.at::<I>(k, n).store_partial(&mut self.y[k..], n);
+            let last = self.at::<I>(k, n);
+            match &mut self.to {
+                Some(to) => to.put_partial::<I>(k, n, last),
+                None => last.store_partial(&mut self.y[k..], n),
+            }
             k += lanes;
         }
     }

@@ -11,7 +11,6 @@
 
 use std::ops::Range;
 
-use crate::exec::Exec;
 use crate::lanes::{self, Isa, Task, V, Vector};
 use crate::real::Real;
 
@@ -25,7 +24,7 @@ mod transpose;
 pub use ahead::Ahead;
 use ahead::Lines;
 pub use product::{Matrix, Pack, Product, Source};
-pub use ranges::{even, in_images, pieces};
+pub use ranges::{even, in_images, pieces, tile_rows};
 use share::Place;
 pub use share::Share;
 pub use stored::{Scaled, Stored, into_panels};
@@ -45,19 +44,6 @@ pub const PANEL: usize = 32;
 
 /// The most rows of a tile at any level.
 pub const MAX_ROWS: usize = 14;
-
-/// Most rows of a tile at the level of `exec`.
-pub fn tile_rows(exec: &Exec) -> usize {
-    struct Rows;
-    impl Task for Rows {
-        type Out = usize;
-        #[inline(always)]
-        fn run<I: Isa>(self) -> usize {
-            if I::REGISTERS >= 32 { MAX_ROWS } else { 6 }
-        }
-    }
-    exec.run(Rows)
-}
 
 /// Panels of B: panel i has its row k at starts[i] + (k / run)·jump + (k % run)·pitch.
 pub struct Panels<'a, T> {

@@ -17,6 +17,7 @@ use std::ops::Range;
 use crate::batch_norm::{self, Behind, Channels, Identity, Saved};
 use crate::batch_norm_act::{self, Activation};
 use crate::conv2d;
+use crate::depthwise;
 use crate::error::{Error, require};
 use crate::exec::{Buffer, Exec, zeros};
 use crate::gemm::Share;
@@ -140,8 +141,8 @@ pub fn forward<T: Real>(
     let [before, after] = statistics.map(|norm| chunks(norm, each));
     let tasks = Share::of_result(y, images, d.channels(), out_plane).by_rows(each).zip(before.zip(after));
     let skip = exec.threads() * each; // threads take tasks in turns, if all goes evenly
-    let space = || Ok(([zeros(len)?], [zeros(out_len)?], d.before.space()?, d.after.space()?));
-    exec.try_for_each_with(d.cost(), tasks, space, |(inner, outer, on_x, on_h), (mut y, (of_x, of_h))| {
+    let space = || Ok(([zeros(len)?], [zeros(out_len)?], d.before.space()?, d.after.space()?, None));
+    exec.try_for_each_with(d.cost(), tasks, space, |(inner, outer, on_x, on_h, wide), (mut y, (of_x, of_h))| {
         let (own, alone) = (y.rows(), &Exec::new(1, exec.level(), &|| false));
         let (p, part, act) = (parameters.of(own.clone(), d), d.part(own.len())?, parameters.activation);
         let (len, out_len) = d.lens(own.len());
@@ -149,7 +150,7 @@ pub fn forward<T: Real>(
         let (x, next) = (Channels::new(x, own.start, &d.before), Channels::new(x, own.start + skip, &d.before));
         let mut to = Share::new(a, images, own.len(), plane);
         batch_norm_act::forward_rows(x, p.norms[0], None, &mut to, of_x, act, &d.before, on_x, alone); // (F1)
-        conv2d::forward(a, p.weight, None, h, &part.conv, alone)?; // (F2)
+        depthwise::forward_in(wide, a, p.weight, h, &part.conv, alone)?; // (F2)
         let h = Channels::new(h, 0, &part.after);
         batch_norm_act::forward_rows(h, p.norms[1], Some(next), &mut y, of_h, act, &d.after, on_h, alone); // (F3)
         Ok(())
@@ -184,10 +185,10 @@ pub fn backward<T: Real>(
     let space = || {
         let inner = [zeros(len)?, zeros(len)?, zeros(len)?];
         let norms = (d.before.space()?, d.before.backward_space(false)?, d.after.backward_space(true)?);
-        Ok((inner, [zeros(out_len)?, zeros(out_len)?], norms, [zeros(each)?, zeros(each)?]))
+        Ok((inner, [zeros(out_len)?, zeros(out_len)?], norms, [zeros(each)?, zeros(each)?], (None, None)))
     };
     exec.try_for_each_with(2 * d.cost(), tasks, space, |space, ((mut dx, dweight), (to_x, to_h))| {
-        let (inner, outer, (again, on_x, on_h), kept) = space;
+        let (inner, outer, (again, on_x, on_h), kept, (wide, gradients)) = space;
         let (own, alone) = (dx.rows(), &Exec::new(1, exec.level(), &|| false));
         let (p, part, act) = (parameters.of(own.clone(), d), d.part(own.len())?, parameters.activation);
         let [[weight, _], [weight_h, bias_h]] = p.norms;
@@ -211,11 +212,11 @@ pub fn backward<T: Real>(
             alone,
         );
         act.value_and_slope(a, slope, alone); // (F1) again
-        conv2d::forward(a, p.weight, None, h, &part.conv, alone)?; // (F2) again
+        depthwise::forward_in(wide, a, p.weight, h, &part.conv, alone)?; // (F2) again
         let saved = Saved { dy, x: Channels::new(h, 0, &part.after), weight: weight_h, mean: mean_h, var: var_h };
         let mut to = Share::new(dh, images, own.len(), out_plane);
         batch_norm_act::backward_rows(saved, bias_h, Some(next), &mut to, to_h, act, &d.after, on_h, alone); // (B1)
-        conv2d::backward(dh, a, p.weight, da, dweight, None, &part.conv, alone)?; // (B2)
+        depthwise::backward_in(gradients, dh, a, p.weight, da, dweight, &part.conv, alone)?; // (B2)
         act.pull(da, slope, alone);
         let saved = Saved { dy: Channels::new(slope, 0, &part.before), x, weight, mean, var };
         batch_norm::backward_rows(None::<(Behind<T, Identity>, &[T])>, saved, &mut dx, to_x, &d.before, on_x, alone); // (B3)

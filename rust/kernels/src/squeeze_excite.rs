@@ -237,7 +237,13 @@ pub(crate) fn gate_again<T: Real>(y: &mut [T], s: &[T], c: &[T], d: &Dims, exec:
     exec.for_each(cost, y.chunks_mut(each * d.pixels).enumerate(), |(task, y)| {
         for (k, y) in y.chunks_exact_mut(d.pixels).enumerate() {
             let plane = task * each + k;
-            exec.run(InPlace { f: Affine { s: s[plane].to_f64(), c: c[plane].to_f64() }, dy: None, y, next: &[] });
+            exec.run(InPlace {
+                f: Affine { s: s[plane].to_f64(), c: c[plane].to_f64() },
+                dy: None,
+                y,
+                to: None,
+                next: &[],
+            });
         }
     })
 }

@@ -6,7 +6,7 @@ use crate::elementwise::{Function, InPlace};
 use crate::exec::{Buffer, Exec};
 use crate::fill::Fill;
 use crate::gemm::Share;
-use crate::lanes::Vector;
+use crate::lanes::{Row, Vector};
 use crate::real::Real;
 
 /// A function of every element behind the norm.
@@ -42,10 +42,10 @@ pub(crate) fn forward_rows<T: Real, F: Function>(
     y: &mut Share<T>,
     [mean, var]: [&mut [T]; 2],
     d: &Dims,
-    [held, result]: &mut [Buffer<T>; 2],
+    [held, result, normal]: &mut [Buffer<T>; 3],
     exec: &Exec,
 ) {
-    let (count, large) = (T::from_usize(d.count()), y.past() && behind.is_none());
+    let (count, large) = (T::from_usize(d.count()), y.past() && !d.is_small());
     for (c, row) in y.rows().enumerate() {
         let x = x.planes(c, d, held);
         if d.training {
@@ -54,10 +54,18 @@ pub(crate) fn forward_rows<T: Real, F: Function>(
         }
         let (m, r, weight, bias) = (mean[c], d.inverse(var[c]), weight[c], bias[c]);
         write(y, row, d, result, |n, y| {
-            exec.run(Fill { terms: Normalised { x: x.get(n), m, r, weight, bias }, y: &mut *y, large });
-            if let Some(Behind { f, next }) = behind {
-                let next = next.map_or(&[][..], |x| x.plane(n, c, d));
-                exec.run(InPlace { f, dy: None, y, next }); // by itself it finds all registers free
+            let terms = Normalised { x: x.get(n), m, r, weight, bias };
+            let Some(Behind { f, next }) = behind else {
+                return exec.run(Fill { terms, y, large });
+            };
+            // The function by itself finds all registers free.
+            let next = next.map_or(&[][..], |x| x.plane(n, c, d));
+            if large {
+                exec.run(Fill { terms, y: &mut *normal, large: false });
+                exec.run(InPlace { f, dy: None, y: normal, to: Some(Row::new(y, large)), next });
+            } else {
+                exec.run(Fill { terms, y: &mut *y, large });
+                exec.run(InPlace { f, dy: None, y, to: None, next });
             }
         });
     }
@@ -83,7 +91,7 @@ pub(crate) fn backward_rows<T: Real, F: Function>(
                 for (n, y) in upstream.chunks_exact_mut(x.len.max(1)).enumerate() {
                     exec.run(Fill { terms: Normalised { x: x.get(n), ..z }, y: &mut *y, large: false });
                     let next = next.map_or(&[][..], |x| x.plane(n, c, d));
-                    exec.run(InPlace { f, dy: Some(dy.get(n)), y, next });
+                    exec.run(InPlace { f, dy: Some(dy.get(n)), y, to: None, next });
                 }
                 Planes { x: upstream, step: x.len, ..x }
             }

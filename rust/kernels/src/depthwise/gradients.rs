@@ -3,9 +3,9 @@
 
 use super::blocks::{Rows, Taps};
 use super::{Wide, blocked, finish, general, images, input_gradient};
-use crate::conv2d::{Dims, bias_gradient};
+use crate::conv2d::{self, Dims, bias_gradient};
 use crate::error::Error;
-use crate::exec::{Exec, zeros};
+use crate::exec::{Buffer, Exec, zeros};
 use crate::gemm::Share;
 use crate::lanes::{self, Isa, MAX_LANES, Task, V, Vector};
 use crate::real::{self, Real};
@@ -22,21 +22,47 @@ pub fn weight_gradient<T: Real>(dy: &[T], x: &[T], dweight: &mut [T], d: &Dims, 
     let cost = (taps / 32 + 1) * d.images * d.out_size.0 * d.out_size.1;
     let channels = Exec::batch(cost * each);
     let tasks = dweight.chunks_mut(channels * each * taps).enumerate();
-    let padded_len = general::padded_len(d)?;
-    let space = || Ok((wide.zeros()?, wide.zeros()?, zeros(TOTALS)?, zeros(padded_len)?));
-    exec.for_each_with(cost * d.outputs, tasks, space, |(xp, gp, totals, padded), (at, dweight)| {
-        for (k, dweight) in dweight.chunks_exact_mut(taps).enumerate() {
-            let o = at * channels * each + k;
-            let (x_wide, g_wide) = (&wide, &wide.of_output());
-            let finite = exec.run(Channel { dy, x, o, xp, gp, totals, dweight, dx: None, x_wide, g_wide, d });
-            if !finite {
-                general::channel(dy, x, dweight, o, padded, d, exec);
+    exec.for_each_with(
+        cost * d.outputs,
+        tasks,
+        || Space::new(&wide, d),
+        |space, (at, dweight)| {
+            let Space { xp, gp, totals, padded, .. } = space;
+            for (k, dweight) in dweight.chunks_exact_mut(taps).enumerate() {
+                let o = at * channels * each + k;
+                let (x_wide, g_wide) = (&wide, &wide.of_output());
+                let finite = exec.run(Channel { dy, x, o, xp, gp, totals, dweight, dx: None, x_wide, g_wide, d });
+                if !finite {
+                    general::channel(dy, x, dweight, o, padded, d, exec);
+                }
             }
-        }
-    })
+        },
+    )
 }
 
-/// dweight, dx and dbias; in one pass over dy where x and dy have the same size.
+/// The wide planes of x and dy, sums for dweight in lanes, a block of rows of dx, and a padded plane.
+pub struct Space<T> {
+    xp: Buffer<T>,
+    gp: Buffer<T>,
+    totals: Buffer<T>,
+    yp: Buffer<T>,
+    padded: Buffer<T>,
+}
+
+impl<T: Real> Space<T> {
+    fn new(wide: &Wide, d: &Dims) -> Result<Self, Error> {
+        let (totals, yp) = (zeros(TOTALS)?, zeros(wide.block * wide.width)?);
+        Ok(Space { xp: wide.zeros()?, gp: wide.zeros()?, totals, yp, padded: zeros(general::padded_len(d)?)? })
+    }
+}
+
+/// Whether one pass over dy gives all gradients: x and dy have the same size, and zeros around dy meet no infinite weight.
+fn together<T: Real>(weight: &[T], dy: &[T], d: &Dims) -> bool {
+    let same = d.mirror().is_some_and(|mirror| mirror.padding == d.padding) && d.outputs == d.groups;
+    same && blocked(d).is_some() && real::finite(weight) && !dy.is_empty()
+}
+
+/// dweight, dx and dbias; in one pass over dy where that is possible.
 #[allow(clippy::too_many_arguments)]
 pub fn backward<T: Real>(
     dy: &[T],
@@ -48,44 +74,85 @@ pub fn backward<T: Real>(
     d: &Dims,
     exec: &Exec,
 ) -> Result<(), Error> {
-    let same = d.mirror().is_some_and(|mirror| mirror.padding == d.padding) && d.outputs == d.groups;
-    if !same || blocked(d).is_none() || !real::finite(weight) || dy.is_empty() {
+    if !together(weight, dy, d) {
         if let Some(dbias) = dbias {
             bias_gradient(dy, dbias, d, exec)?; // (B1)
         }
         weight_gradient(dy, x, dweight, d, exec)?; // (B2)
         return input_gradient(dy, weight, dx, d, exec); // (B3) (B4)
     }
-    let (wide, taps, plane) = (&Wide::new(d)?, d.taps(), d.size.0 * d.size.1);
+    let (taps, plane) = (d.taps(), d.size.0 * d.size.1);
     let cost = (taps / 16 + 2) * d.images * plane;
     let channels = Exec::batch(cost);
     let tasks = Share::new(dx, d.images, d.inputs, plane).by_rows(channels).zip(dweight.chunks_mut(channels * taps));
     let mut dbiases = dbias.into_iter().flat_map(|dbias| dbias.chunks_mut(channels));
     let tasks = tasks.map(|(dx, dweight)| (dx, dweight, dbiases.next()));
-    let padded_len = general::padded_len(d)?;
-    let space = || {
-        let rows = zeros(wide.block * wide.width)?;
-        Ok((wide.zeros()?, wide.zeros()?, zeros(TOTALS)?, rows, zeros(padded_len)?))
+    let saved = Saved { dy, x, weight, wide: &Wide::new(d)?, d };
+    let space = || Space::new(saved.wide, d);
+    exec.for_each_with(cost * d.outputs, tasks, space, |space, (dx, dweight, dbias)| {
+        saved.channels(space, dx, dweight, dbias, exec);
+    })
+}
+
+/// The same without a bias on this thread alone, in work space that is made at the first of several calls for maps of one size.
+#[allow(clippy::too_many_arguments)]
+pub fn backward_in<T: Real>(
+    space: &mut Option<Space<T>>,
+    dy: &[T],
+    x: &[T],
+    weight: &[T],
+    dx: &mut [T],
+    dweight: &mut [T],
+    d: &Dims,
+    exec: &Exec,
+) -> Result<(), Error> {
+    if !together(weight, dy, d) {
+        return conv2d::backward(dy, x, weight, dx, dweight, None, d, exec);
+    }
+    let wide = &Wide::new(d)?;
+    let space = match space {
+        Some(space) => space,
+        none => none.insert(Space::new(wide, d)?),
     };
-    exec.for_each_with(
-        cost * d.outputs,
-        tasks,
-        space,
-        |(xp, gp, totals, yp, padded), (mut share, dweight, mut dbias)| {
-            for ((k, o), dweight) in share.rows().enumerate().zip(dweight.chunks_exact_mut(taps)) {
-                let mut mirrored = [T::ZERO; 81];
-                let mirrored = &mut mirrored[..taps];
-                mirrored.copy_from_slice(&weight[o * taps..][..taps]);
-                mirrored.reverse();
-                let dbias = dbias.as_mut().map(|dbias| &mut dbias[k]);
-                let dx = Some(InputGradient { share: &mut share, mirrored, yp, dbias });
-                let finite = exec.run(Channel { dy, x, o, xp, gp, totals, dweight, dx, x_wide: wide, g_wide: wide, d });
-                if !finite {
-                    general::channel(dy, x, dweight, o, padded, d, exec);
-                }
+    let dx = Share::new(dx, d.images, d.inputs, d.size.0 * d.size.1);
+    Saved { dy, x, weight, wide, d }.channels(space, dx, dweight, None, exec);
+    Ok(())
+}
+
+/// What the backward reads.
+struct Saved<'a, T> {
+    dy: &'a [T],
+    x: &'a [T],
+    weight: &'a [T],
+    wide: &'a Wide,
+    d: &'a Dims,
+}
+
+impl<T: Real> Saved<'_, T> {
+    /// The gradients of the channels of dx.
+    fn channels(
+        &self,
+        space: &mut Space<T>,
+        mut dx: Share<T>,
+        dweight: &mut [T],
+        mut dbias: Option<&mut [T]>,
+        exec: &Exec,
+    ) {
+        let Saved { dy, x, weight, wide, d } = *self;
+        let (taps, Space { xp, gp, totals, yp, padded }) = (d.taps(), space);
+        for ((k, o), dweight) in dx.rows().enumerate().zip(dweight.chunks_exact_mut(taps)) {
+            let mut mirrored = [T::ZERO; 81];
+            let mirrored = &mut mirrored[..taps];
+            mirrored.copy_from_slice(&weight[o * taps..][..taps]);
+            mirrored.reverse();
+            let dbias = dbias.as_mut().map(|dbias| &mut dbias[k]);
+            let dx = Some(InputGradient { share: &mut dx, mirrored, yp, dbias });
+            let finite = exec.run(Channel { dy, x, o, xp, gp, totals, dweight, dx, x_wide: wide, g_wide: wide, d });
+            if !finite {
+                general::channel(dy, x, dweight, o, padded, d, exec);
             }
-        },
-    )
+        }
+    }
 }
 
 /// dx of the channel, a convolution of dy with the mirrored kernel, and dbias, which is the sum of dy.

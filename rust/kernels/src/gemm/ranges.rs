@@ -2,6 +2,10 @@
 
 use std::ops::Range;
 
+use super::MAX_ROWS;
+use crate::exec::Exec;
+use crate::lanes::{Isa, Task};
+
 /// Consecutive ranges of `each` that make up `whole`.
 pub fn pieces(whole: Range<usize>, each: usize) -> impl Iterator<Item = Range<usize>> + Send {
     let each = each.max(1);
@@ -23,4 +27,17 @@ pub fn in_images(
 /// `count` ranges that make up 0..len, as equal as can be.
 pub fn even(len: usize, count: usize) -> impl Iterator<Item = Range<usize>> {
     (0..count).map(move |i| i * len / count..(i + 1) * len / count)
+}
+
+/// Most rows of a tile at the level of `exec`.
+pub fn tile_rows(exec: &Exec) -> usize {
+    struct Rows;
+    impl Task for Rows {
+        type Out = usize;
+        #[inline(always)]
+        fn run<I: Isa>(self) -> usize {
+            if I::REGISTERS >= 32 { MAX_ROWS } else { 6 }
+        }
+    }
+    exec.run(Rows)
 }

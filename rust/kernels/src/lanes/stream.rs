@@ -46,7 +46,7 @@ impl<'a, T: Real> Row<'a, T> {
     #[inline(always)]
     pub fn put_partial<I: Isa>(&mut self, k: usize, n: usize, v: V<T, I>) {
         if n > 0 {
-            v.store_partial(&mut self.y[k..], n); // a store of no lanes still fetches what lies behind the row
+            v.store_partial(&mut self.y[k..], n);
         }
     }
 

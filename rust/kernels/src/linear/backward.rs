@@ -21,6 +21,9 @@ const PARTS: usize = 16;
 /// Most elements of the matrix.
 const MOST: usize = 1 << 16;
 
+/// Tokens times weights of one task: about 10 ms. Tests have several rounds.
+const MOST_WORK: usize = if cfg!(test) { 1 << 10 } else { 1 << 28 };
+
 /// Whether there are so few weights, and so many tokens.
 pub fn serves(d: &Dims) -> bool {
     let weights = d.inputs.saturating_mul(d.outputs);
@@ -38,17 +41,19 @@ pub fn backward<T: Real>(
     d: &Dims,
     exec: &Exec,
 ) -> Result<(), Error> {
-    let sums = (d.inputs + 1) * d.outputs;
+    let Dims { inputs, outputs, .. } = *d;
+    let (sums, pass) = ((inputs + 1) * outputs, Pass { weight, d });
     let mut parts = zeros(PARTS * sums)?;
-    let dx = Share::of_result(dx, 1, d.tokens, d.inputs).by_rows(d.tokens.div_ceil(PARTS));
-    let cost = (d.inputs * d.outputs / 25).saturating_mul(d.tokens);
-    let pass = Pass { dy, x, weight, d };
-    exec.for_each_with(
-        cost,
-        dx.zip(parts.chunks_exact_mut(sums)),
-        || pass.space(),
-        |space, (mut dx, sums)| pass.part(space, &mut dx, sums, exec),
-    )?;
+    // Very many tokens go in rounds, so that no task lasts long.
+    let round = PARTS * (MOST_WORK / (inputs * outputs)).max(DEPTH);
+    for ((dx, x), dy) in dx.chunks_mut(round * inputs).zip(x.chunks(round * inputs)).zip(dy.chunks(round * outputs)) {
+        let tokens = dx.len() / inputs;
+        let shares = Share::of_result(dx, 1, tokens, inputs).by_rows(tokens.div_ceil(PARTS));
+        let cost = (inputs * outputs / 25).saturating_mul(tokens);
+        let tasks = shares.zip(parts.chunks_exact_mut(sums));
+        let space = || pass.space();
+        exec.for_each_with(cost, tasks, space, |space, (mut dx, sums)| pass.part((dy, x), space, &mut dx, sums, exec))?;
+    }
     let mut total = zeros(sums)?;
     sums::columns(&parts, PARTS, sums, &mut total, exec)?;
     let (of_weight, of_bias) = total.split_at(weight.len());
@@ -60,8 +65,6 @@ pub fn backward<T: Real>(
 }
 
 struct Pass<'a, T> {
-    dy: &'a [T],
-    x: &'a [T],
     weight: &'a [T],
     d: &'a Dims,
 }
@@ -89,29 +92,36 @@ impl<T: Real> Pass<'_, T> {
         })
     }
 
-    /// All that the tokens of dx give; `sums`, those of dweight and dbias, holds zeros.
-    fn part(&self, space: &mut Space<T>, dx: &mut Share<T>, sums: &mut [T], exec: &Exec) {
-        let Dims { tokens, inputs, outputs } = *self.d;
+    /// dx of some tokens; what they add to dweight and dbias goes to `sums`.
+    fn part(&self, (dy, x): (&[T], &[T]), space: &mut Space<T>, dx: &mut Share<T>, sums: &mut [T], exec: &Exec) {
+        let Dims { inputs, outputs, .. } = *self.d;
         let (panels, tile) = (inputs.div_ceil(PANEL), tile_rows(exec));
         let (dweight, dbias) = sums.split_at_mut(outputs * inputs);
         let mut dweight = Share::new(dweight, 1, outputs, inputs);
-        let Space { weight, x, starts: [of_weight, of_x], turned, rows } = space;
+        let Space { weight, x: block_x, starts: [of_weight, of_x], turned, rows } = space;
         let (rows, _) = rows.as_chunks_mut::<PITCH>();
         Matrix::Rows(self.weight).pack(0..outputs, 0..inputs, (outputs, inputs), weight, exec);
         place(of_weight, panels, outputs);
         for block in blocks(dx.rows()) {
             let depth = block.len();
-            let dy = &self.dy[block.start * outputs..];
-            exec.run(Transpose { x: dy, x_pitch: outputs, rows: depth, columns: outputs, y: turned, y_pitch: PITCH });
+            let own_dy = &dy[block.start * outputs..];
+            exec.run(Transpose {
+                x: own_dy,
+                x_pitch: outputs,
+                rows: depth,
+                columns: outputs,
+                y: turned,
+                y_pitch: PITCH,
+            });
             let (turned, _) = turned.as_chunks::<PITCH>();
             exec.run(RowSums { rows: turned, n: depth, to: dbias }); // (B1)
-            Matrix::Rows(self.x).pack(block.clone(), 0..inputs, (tokens, inputs), x, exec);
+            Matrix::Rows(x).pack(block.clone(), 0..inputs, (x.len() / inputs, inputs), block_x, exec);
             place(of_x, panels, depth);
             for own in even(outputs, outputs.div_ceil(tile)) {
                 exec.run(Tiles {
                     a: &turned[own.clone()],
                     depth,
-                    b: Panels { data: x, starts: of_x, pitch: PANEL, run: depth, jump: 0 },
+                    b: Panels { data: block_x, starts: of_x, pitch: PANEL, run: depth, jump: 0 },
                     c: &mut dweight,
                     row: own.start,
                     columns: 0..inputs,
@@ -119,10 +129,10 @@ impl<T: Real> Pass<'_, T> {
                     next: Ahead::NOTHING,
                 }); // (B2)
             }
-            let (next, count) = (self.after(&block), depth.div_ceil(tile));
+            let (next, count) = (after(&block, [dy, x], [outputs, inputs]), depth.div_ceil(tile));
             for (i, own) in even(depth, count).enumerate() {
                 let a = &mut rows[..own.len()];
-                exec.run(Rows { x: &dy[own.start * outputs..], pitch: outputs, terms: 0..outputs, to: a });
+                exec.run(Rows { x: &own_dy[own.start * outputs..], pitch: outputs, terms: 0..outputs, to: a });
                 exec.run(Tiles {
                     a,
                     depth: outputs,
@@ -136,13 +146,15 @@ impl<T: Real> Pass<'_, T> {
             }
         }
     }
+}
 
-    /// As many tokens as these, after them.
-    fn after(&self, block: &Range<usize>) -> Ahead<'_, T> {
-        let next = block.end..(block.end + block.len()).min(self.d.tokens);
-        let of = |width: usize| next.start * width..next.end * width;
-        Ahead::all([&self.dy[of(self.d.outputs)], &self.x[of(self.d.inputs)]])
-    }
+/// As many tokens as these, after them, of two arrays that have so many numbers for each.
+fn after<'a, T: Real>(block: &Range<usize>, arrays: [&'a [T]; 2], widths: [usize; 2]) -> Ahead<'a, T> {
+    let of = |k: usize| {
+        let (x, width): (&'a [T], usize) = (arrays[k], widths[k]);
+        &x[block.end * width..((block.end + block.len()) * width).min(x.len())]
+    };
+    Ahead::all([of(0), of(1)])
 }
 
 /// Tokens in blocks of at most [`DEPTH`], as equal as can be.

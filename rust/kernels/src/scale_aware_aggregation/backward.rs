@@ -9,6 +9,7 @@
 mod correct;
 mod layout;
 mod pass;
+mod row;
 
 use self::correct::correct;
 use self::layout::{Layout, Sums};
