@@ -11,8 +11,6 @@
 //! The channels of a head in an image are one piece of memory, on which the depthwise kernels run as they are: a task is such a piece, or
 //! some of its channels. Nothing is split or joined but the small weight.
 
-use std::sync::{Mutex, PoisonError};
-
 use crate::conv2d;
 use crate::error::{Error, require};
 use crate::exec::{Buffer, Exec, zeros};
@@ -135,33 +133,20 @@ impl Dims {
         Ok(ordered)
     }
 
-    /// Calls `work` with some channels of a head, their number, their first channel, where they begin in x, and their part of `y`.
-    fn by_parts<T: Real>(
-        &self,
-        y: &mut [T],
-        exec: &Exec,
-        work: impl Fn(&Head, usize, Place, &mut [T], &Exec) -> Result<(), Error> + Sync,
-    ) -> Result<(), Error> {
-        let (plane, failure) = (self.plane(), Mutex::new(None));
-        let pieces = y.chunks_mut(self.each * plane).enumerate();
-        let tasks = pieces.flat_map(|(at, y)| {
-            let head = &self.heads[at % self.heads.len()];
-            let each = (LONGEST / head.cost().max(1)).clamp(1, self.each);
-            y.chunks_mut(each * plane).enumerate().map(move |(k, y)| (head, at, k * each, y))
-        });
-        exec.for_each(self.cost(), tasks, |(head, at, first, y)| {
-            let place = Place {
-                channel: at % self.heads.len() * self.each + first,
-                first,
-                start: (at * self.each + first) * plane,
-            };
-            // A task is run by one thread; the others have tasks of their own.
-            let alone = Exec::new(1, exec.level(), &|| false);
-            if let Err(error) = work(head, y.len() / plane, place, y, &alone) {
-                failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
-            }
-        })?;
-        failure.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
+    /// Channels of a task.
+    fn part(&self, head: &Head) -> usize {
+        (LONGEST / head.cost().max(1)).clamp(1, self.each)
+    }
+
+    /// The channels from `first` on of head `at`, counted through all images.
+    fn place(&self, at: usize, first: usize) -> Place {
+        let channel = at % self.heads.len() * self.each + first;
+        Place { channel, first, start: (at * self.each + first) * self.plane() }
+    }
+
+    /// Of a weight by heads, the rows of a task.
+    fn rows<'a, T>(&self, weight: &'a [T], head: &Head, at: &Place, channels: usize) -> &'a [T] {
+        &weight[head.first * self.each + at.first * head.taps()..][..channels * head.taps()]
     }
 }
 
@@ -184,12 +169,22 @@ pub fn forward<T: Real>(
     if d.len() == 0 {
         return Ok(());
     }
-    let weight = d.by_head(weight)?;
-    d.by_parts(y, exec, |head, channels, at, y, exec| {
-        let weight = &weight[head.first * d.each + at.first * head.taps()..][..channels * head.taps()];
-        let bias = bias.map(|bias| &bias[at.channel..at.channel + channels]);
-        conv2d::forward(&x[at.start..][..y.len()], weight, bias, y, &head.part(channels), exec) // (F1) (F2) (F3)
-    })
+    let (weight, plane) = (d.by_head(weight)?, d.plane());
+    let tasks = y.chunks_mut(d.each * plane).enumerate().flat_map(|(at, y)| {
+        let head = &d.heads[at % d.heads.len()];
+        y.chunks_mut(d.part(head) * plane).enumerate().map(move |(k, y)| (head, d.place(at, k * d.part(head)), y))
+    });
+    exec.try_for_each_with(
+        d.cost(),
+        tasks,
+        || Ok(()),
+        |(), (head, at, y)| {
+            let (channels, alone) = (y.len() / plane, Exec::new(1, exec.level(), &|| false));
+            let weight = d.rows(&weight, head, &at, channels);
+            let bias = bias.map(|bias| &bias[at.channel..at.channel + channels]);
+            conv2d::forward(&x[at.start..][..y.len()], weight, bias, y, &head.part(channels), &alone) // (F1) (F2) (F3)
+        },
+    )
 }
 
 #[allow(clippy::too_many_arguments)]
@@ -199,7 +194,7 @@ pub fn backward<T: Real>(
     weight: &[T],
     dx: &mut [T],
     dweight: &mut [T],
-    dbias: Option<&mut [T]>,
+    mut dbias: Option<&mut [T]>,
     d: &Dims,
     exec: &Exec,
 ) -> Result<(), Error> {
@@ -207,48 +202,51 @@ pub fn backward<T: Real>(
     require_len("dx", dx, d.len())?;
     require_len("dweight", dweight, d.each * d.taps)?;
     dweight.fill(T::ZERO);
-    if let Some(dbias) = dbias {
-        let rows = conv2d::Dims::pointwise(d.images, d.channels, d.channels, d.plane())?;
-        conv2d::bias_gradient(dy, dbias, &rows, exec)?; // (B1)
+    if let Some(dbias) = &mut dbias {
+        dbias.fill(T::ZERO);
     }
     if d.len() == 0 {
         return Ok(());
     }
-    weight_gradient(dy, x, dweight, d, exec)?;
-    let weight = d.by_head(weight)?;
-    d.by_parts(dx, exec, |head, channels, at, dx, exec| {
-        let weight = &weight[head.first * d.each + at.first * head.taps()..][..channels * head.taps()];
-        conv2d::input_gradient(&dy[at.start..][..dx.len()], weight, dx, &head.part(channels), exec) // (B3)
-    })
-}
-
-/// Every image by itself; then the images are added in order.
-fn weight_gradient<T: Real>(dy: &[T], x: &[T], dweight: &mut [T], d: &Dims, exec: &Exec) -> Result<(), Error> {
-    let (piece, failure) = (d.each * d.plane(), Mutex::new(None));
-    let mut parts = zeros::<T>(d.images * dweight.len())?;
-    let mut tasks = reserved(d.images * d.heads.len())?;
-    let mut rest = &mut parts[..];
-    for at in 0..d.images * d.heads.len() {
+    // Every image by itself, dweight and dbias head by head; then the images are added in order.
+    let (weight, plane, wanted) = (d.by_head(weight)?, d.plane(), dbias.is_some());
+    let (mut dweights, mut dbiases) = (zeros(d.images * dweight.len())?, zeros(d.images * d.channels)?);
+    let (mut rest, mut rest_of_biases) = (&mut dweights[..], &mut dbiases[..]);
+    let mut tasks = reserved(d.images * d.channels)?;
+    for (at, dx) in dx.chunks_mut(d.each * plane).enumerate() {
         let head = &d.heads[at % d.heads.len()];
-        let (own, others) = rest.split_at_mut(d.each * head.taps());
-        tasks.push((head, at * piece, own));
-        rest = others;
-    }
-    exec.for_each(d.cost().saturating_mul(2), tasks.into_iter(), |(head, start, dweight)| {
-        let alone = Exec::new(1, exec.level(), &|| false);
-        let (dy, x) = (&dy[start..][..piece], &x[start..][..piece]);
-        if let Err(error) = conv2d::weight_gradient(dy, x, dweight, &head.conv, &alone) {
-            failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+        for (k, dx) in dx.chunks_mut(d.part(head) * plane).enumerate() {
+            let channels = dx.len() / plane;
+            let dweight = rest.split_off_mut(..channels * head.taps()).expect("all weights");
+            let dbias = rest_of_biases.split_off_mut(..channels).expect("all channels");
+            tasks.push((head, d.place(at, k * d.part(head)), dx, dweight, wanted.then_some(dbias)));
         }
-    })?;
-    failure.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)?;
-    for part in parts.chunks_exact(dweight.len()) {
+    }
+    exec.try_for_each_with(
+        d.cost().saturating_mul(3),
+        tasks.into_iter(),
+        || Ok(()),
+        |(), (head, at, dx, dweight, dbias)| {
+            let (channels, alone) = (dx.len() / plane, Exec::new(1, exec.level(), &|| false));
+            let (dy, x) = (&dy[at.start..][..dx.len()], &x[at.start..][..dx.len()]);
+            let weight = d.rows(&weight, head, &at, channels);
+            conv2d::backward(dy, x, weight, dx, dweight, dbias, &head.part(channels), &alone) // (B1) (B2) (B3)
+        },
+    )?;
+    for part in dweights.chunks_exact(dweight.len()) {
         for head in &d.heads {
             let from = part[head.first * d.each..].chunks_exact(head.taps());
             for (to, from) in dweight.chunks_exact_mut(d.taps).zip(from) {
                 for (to, &from) in to[head.first..][..head.taps()].iter_mut().zip(from) {
                     *to += from; // (B2)
                 }
+            }
+        }
+    }
+    if let Some(dbias) = dbias {
+        for part in dbiases.chunks_exact(d.channels) {
+            for (to, &from) in dbias.iter_mut().zip(part) {
+                *to += from; // (B1)
             }
         }
     }
