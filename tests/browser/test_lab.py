@@ -152,6 +152,15 @@ def frame(page, title):
     return outside, outside.content_frame
 
 
+def rectangle(locator):
+    """Where an element lies, once it is laid out: the page does that some time after it scrolled there."""
+    deadline = time.monotonic() + PATIENCE
+    while (found := locator.bounding_box()) is None:
+        assert time.monotonic() < deadline, f"after {PATIENCE} s nothing is to be seen of {locator}"
+        locator.page.wait_for_timeout(50)
+    return found
+
+
 def test_the_lesson_runs_without_complaints(lesson):
     assert not complaints(lesson)
     assert lesson.locator("mjx-container").count() > 20, "the formulas are not set"
@@ -161,7 +170,7 @@ def test_the_lesson_runs_without_complaints(lesson):
 def test_the_stepper_was_drawn_in_its_size_although_it_was_out_of_sight(lesson):
     """All cells ran while the page showed the top of the notebook; a frame that is not laid out yet has no width."""
     _, inside = frame(lesson, "Step through bilinear_sample")
-    cells = inside.locator("figure[data-name='x'] canvas").bounding_box()
+    cells = rectangle(inside.locator("figure[data-name='x'] canvas"))
     assert min(cells["width"], cells["height"]) >= 3 * 26, "the cells of a 3 x 3 map have no room for their numbers"
     assert inside.locator("#timeline .mark").count() >= 5, "the labels of the steps are missing"
 
@@ -222,7 +231,7 @@ def test_the_point_follows_the_mouse_and_the_arrow_keys(lesson, tmp_path):
     assert "= 3.25" in inside.locator("#say").text_content() and "slope along y 1, along x −0.5" in inside.locator("#say").text_content()
     inside.locator("#map").press("Shift+ArrowDown")
     assert "y = 1.25, x = 1.5" in inside.locator("#say").text_content()
-    box = inside.locator("#map").bounding_box()
+    box = rectangle(inside.locator("#map"))
     unit = box["width"] / 5.5  # three pixels and what lies around them
     lesson.mouse.click(box["x"] + 1.75 * unit, box["y"] + 2.75 * unit)
     assert "y = 1, x = 0" in inside.locator("#say").text_content() and "= 5" in inside.locator("#say").text_content()
