@@ -121,7 +121,7 @@ impl Activation {
             Activation::Silu => exec.run(WithSlope { f: silu::Silu, y: z, slope: kept }),
             Activation::Relu => {
                 kept.copy_from_slice(z); // 0 times an infinite dy is not what its gradient is
-                exec.run(InPlace { f: relu::Relu, dy: None, y: z, to: None, next: &[] });
+                exec.run(InPlace::new(relu::Relu, None, z));
             }
         }
     }
@@ -129,10 +129,8 @@ impl Activation {
     /// dy·act'(z) in the place of what was kept of z.                                                                         (B1)
     pub fn pull<T: Real>(self, dy: &[T], kept: &mut [T], exec: &Exec) {
         match self {
-            Activation::Gelu | Activation::Silu => {
-                exec.run(InPlace { f: HalfSquare, dy: Some(dy), y: kept, to: None, next: &[] })
-            }
-            Activation::Relu => exec.run(InPlace { f: relu::Relu, dy: Some(dy), y: kept, to: None, next: &[] }),
+            Activation::Gelu | Activation::Silu => exec.run(InPlace::new(HalfSquare, Some(dy), kept)),
+            Activation::Relu => exec.run(InPlace::new(relu::Relu, Some(dy), kept)),
         }
     }
 }

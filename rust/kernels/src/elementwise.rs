@@ -80,6 +80,13 @@ pub struct InPlace<'a, T, F> {
     pub next: &'a [T],
 }
 
+impl<'a, T, F> InPlace<'a, T, F> {
+    /// In place indeed, and asking for nothing.
+    pub fn new(f: F, dy: Option<&'a [T]>, y: &'a mut [T]) -> Self {
+        InPlace { f, dy, y, to: None, next: &[] }
+    }
+}
+
 impl<T: Real, F: Function> Task for InPlace<'_, T, F> {
     type Out = ();
     #[inline(always)]

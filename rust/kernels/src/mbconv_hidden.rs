@@ -26,8 +26,8 @@ use crate::real::Real;
 
 type Pair = (usize, usize);
 
-/// Elements of x in a task: with all that is made of them they fit into the second cache.
-const TASK: usize = 1 << 15;
+/// Elements of x in a task: with all that is made of them they fit into the second cache. Tests have several tasks for a thread.
+const TASK: usize = if cfg!(test) { 1 << 7 } else { 1 << 15 };
 
 #[derive(Clone, Copy, Debug)]
 pub struct Dims {

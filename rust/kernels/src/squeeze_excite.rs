@@ -219,8 +219,7 @@ pub(crate) fn gated<T: Real>(
     d: &Dims,
     exec: &Exec,
 ) -> Result<(), Error> {
-    let each = Exec::batch(d.pixels / 2);
-    let large = is_large(y);
+    let (each, large) = (Exec::batch(d.pixels / 2), is_large(y));
     let tasks = x.chunks(each * d.pixels).zip(y.chunks_mut(each * d.pixels)).enumerate();
     exec.for_each(x.len() / 2, tasks, |(task, (x, y))| {
         for (k, (x, y)) in x.chunks_exact(d.pixels).zip(y.chunks_exact_mut(d.pixels)).enumerate() {
@@ -237,13 +236,7 @@ pub(crate) fn gate_again<T: Real>(y: &mut [T], s: &[T], c: &[T], d: &Dims, exec:
     exec.for_each(cost, y.chunks_mut(each * d.pixels).enumerate(), |(task, y)| {
         for (k, y) in y.chunks_exact_mut(d.pixels).enumerate() {
             let plane = task * each + k;
-            exec.run(InPlace {
-                f: Affine { s: s[plane].to_f64(), c: c[plane].to_f64() },
-                dy: None,
-                y,
-                to: None,
-                next: &[],
-            });
+            exec.run(InPlace::new(Affine { s: s[plane].to_f64(), c: c[plane].to_f64() }, None, y));
         }
     })
 }

@@ -50,7 +50,7 @@ impl<'a, T: Real> Matrix<'a, T> {
     }
 
     /// The columns `terms` of the rows `own`, for [`Tiles`].
-    fn tile(
+    pub fn tile(
         self,
         own: Range<usize>,
         terms: Range<usize>,

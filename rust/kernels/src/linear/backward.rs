@@ -4,7 +4,6 @@
 use std::ops::Range;
 
 use super::Dims;
-use super::matrix::Rows;
 use crate::error::Error;
 use crate::exec::{Buffer, Exec, zeros};
 use crate::gemm::{
@@ -131,14 +130,14 @@ impl<T: Real> Pass<'_, T> {
             }
             let (next, count) = (after(&block, [dy, x], [outputs, inputs]), depth.div_ceil(tile));
             for (i, own) in even(depth, count).enumerate() {
-                let a = &mut rows[..own.len()];
-                exec.run(Rows { x: &own_dy[own.start * outputs..], pitch: outputs, terms: 0..outputs, to: a });
+                let at = block.start + own.start..block.start + own.end;
+                Matrix::Rows(dy).tile(at.clone(), 0..outputs, (dy.len() / outputs, outputs), rows, exec);
                 exec.run(Tiles {
-                    a,
+                    a: &rows[..at.len()],
                     depth: outputs,
                     b: Panels { data: weight, starts: of_weight, pitch: PANEL, run: outputs, jump: 0 },
                     c: dx,
-                    row: block.start + own.start,
+                    row: at.start,
                     columns: 0..inputs,
                     onto: Onto::Nothing,
                     next: next.part(i, count),

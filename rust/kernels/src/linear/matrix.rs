@@ -8,7 +8,6 @@ use crate::gemm::{
     Ahead, DEPTH, MAX_ROWS, Matrix, Onto, PANEL, PITCH, Pack, Panels, Share, Stored, Tiles, Transpose, even, pieces,
     tile_rows,
 };
-use crate::lanes::{Isa, Row, Task};
 use crate::real::Real;
 
 /// Multiply-adds of one task: about 10 ms.
@@ -77,9 +76,9 @@ pub fn multiply<T: Real>(
             let (a_rows, _) = a_space.as_chunks_mut::<PITCH>();
             for tile in even(own.len(), own.len().div_ceil(tile_rows(exec))) {
                 let row = own.start + tile.start;
-                let x = &a[row * depth..];
-                exec.run(Rows { x, pitch: depth, terms: terms.clone(), to: &mut a_rows[..tile.len()] });
-                let after = &x[tile.len() * depth..];
+                let own = row..row + tile.len();
+                Matrix::Rows(a).tile(own.clone(), terms.clone(), (rows, depth), a_rows, exec);
+                let after = &a[own.end * depth..];
                 exec.run(Tiles {
                     a: &a_rows[..tile.len()],
                     depth: n,
@@ -97,24 +96,6 @@ pub fn multiply<T: Real>(
             }
         }
     })
-}
-
-/// Copies the columns `terms` of rows that are `pitch` apart, for [`Tiles`].
-pub struct Rows<'a, T> {
-    pub x: &'a [T],
-    pub pitch: usize,
-    pub terms: Range<usize>,
-    pub to: &'a mut [[T; PITCH]],
-}
-
-impl<T: Real> Task for Rows<'_, T> {
-    type Out = ();
-    #[inline(always)]
-    fn run<I: Isa>(self) {
-        for (r, to) in self.to.iter_mut().enumerate() {
-            Row::new(&mut to[..self.terms.len()], false).copy::<I>(&self.x[r * self.pitch..][self.terms.clone()]);
-        }
-    }
 }
 
 /// Most columns of a task of [`multiply`].
