@@ -93,12 +93,16 @@ class Conv2d(Module):
 
 @dataclass(eq=False)
 class Linear(Module):
-    """x (..., in_features) -> y (..., out_features); `weight` (O, C) and, unless bias=False, `bias` (O,)."""
+    """x (..., in_features) -> y (..., out_features); `weight` (O, C) and, unless bias=False, `bias` (O,).
+
+    With channels_first, tokens (..., T, in_features) become maps (..., out_features, T).
+    """
 
     in_features: int
     out_features: int
     bias: bool = True
     _: KW_ONLY
+    channels_first: bool = False
     dtype: Any = np.float64
     seed: Seed = 0
 
@@ -109,7 +113,7 @@ class Linear(Module):
             self.params["bias"] = init.fan_in_uniform(self.in_features, (self.out_features,), dtype, rng)
 
     def forward(self, x: Array) -> tuple[Array, linear.Cache]:
-        return linear.forward(x, self.params["weight"], self.params.get("bias"))
+        return linear.forward(x, self.params["weight"], self.params.get("bias"), channels_first=self.channels_first)
 
     def backward(self, dy: Array, cache: linear.Cache) -> tuple[Array, Grads]:
         grads = linear.backward(dy, cache)

@@ -8,6 +8,8 @@ MUTATIONS = [
              "int(np.prod(x.shape[:-1])), x.shape[-1])[:1]", "derivative"),
     Mutation("linear", "weight gradient of the positive part of x", "tokens(dy).T @ tokens(x) ", "tokens(dy).T @ np.maximum(tokens(x), 0) ",
              "derivative"),
+    Mutation("linear", "channels first: the table read in the wrong order", "np.ascontiguousarray(x.swapaxes(-1, -2))",
+             "x.reshape(x.swapaxes(-1, -2).shape)", "value"),
     Mutation("layer_norm", "unbiased variance",
              "((x - m) * (x - m)).mean(axis, keepdims=True)",
              "((x - m) * (x - m)).sum(axis, keepdims=True) / max(x.shape[axis] - 1, 1)", "value"),

@@ -7,25 +7,30 @@ import numpy as np
 from naive._indices import box, like
 from naive.activation import gelu, gelu_backward, relu, relu_backward, silu, silu_backward
 
-# y[t, o] = Σ_c weight[o, c] x[t, c] + bias[o].
+# y[t, o] = Σ_c weight[o, c] x[t, c] + bias[o]; with channels_first it stands at y[o, t], t the last of a token's indices.
 
 
-def linear(x, weight, bias=None):
+def _place(token, o, channels_first):
+    return (*token[:-1], o, token[-1]) if channels_first else (*token, o)
+
+
+def linear(x, weight, bias=None, *, channels_first=False):
     O, C = weight.shape
-    y = np.zeros((*x.shape[:-1], O))
+    y = np.zeros((*x.shape[:-2], O, x.shape[-2]) if channels_first else (*x.shape[:-1], O))
     for token in box(*x.shape[:-1]):
         for o in range(O):
-            y[(*token, o)] = 0 if bias is None else bias[o]
+            at = _place(token, o, channels_first)
+            y[at] = 0 if bias is None else bias[o]
             for c in range(C):
-                y[(*token, o)] += weight[o, c] * x[(*token, c)]
+                y[at] += weight[o, c] * x[(*token, c)]
     return y
 
 
-def linear_backward(dy, x, weight, bias=None):
+def linear_backward(dy, x, weight, bias=None, *, channels_first=False):
     dx, dweight, dbias = like(x, weight, bias)
     for token in box(*x.shape[:-1]):
         for o in range(len(weight)):
-            g = dy[(*token, o)]
+            g = dy[_place(token, o, channels_first)]
             if bias is not None:
                 dbias[o] += g
             for c in range(x.shape[-1]):

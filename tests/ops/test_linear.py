@@ -27,11 +27,12 @@ def test_nan_and_inf_go_where_the_reference_sends_them(case):
     check.operator(linear, case, only=["special values"])
 
 
-def as_pixels(x, weight, bias=None):
-    """The tokens as pixels of one map, through the 1x1 convolution."""
-    pixels = x.reshape(1, -1, 1, x.shape[-1]).transpose(0, 3, 1, 2)
+def as_pixels(x, weight, bias=None, *, channels_first=False):
+    """The tokens as pixels of maps, through the 1x1 convolution; channels first, its maps are the result."""
+    tokens = x.shape[-2] if channels_first else 1
+    pixels = x.reshape(-1, tokens, 1, x.shape[-1]).transpose(0, 3, 1, 2)
     y, _ = pointwise_conv.forward(pixels, weight[:, :, None, None], bias)
-    return y.transpose(0, 2, 3, 1).reshape(*x.shape[:-1], len(weight))
+    return y.reshape(linear.output_shape(x, weight, bias, channels_first=channels_first))
 
 
 @given(cases.strategy("linear"))
@@ -44,6 +45,19 @@ def test_no_channels_leave_the_bias(backend):
     bias = np.array([1.0, 2.0, 3.0])
     y, cache = linear.forward(np.zeros((5, 0)), np.zeros((3, 0)), bias)
     assert (y == bias).all() and (linear.backward(y, cache).bias == 5 * bias).all()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("N", "T", "C", "O"), [(2, 1, 300, 40), (1, 29, 257, 33), (3, 600, 20, 50), (5, 900, 7, 6), (2, 520, 35, 300)])
+def test_channels_first_beyond_one_block_of_the_kernels(backend, dtype, N, T, C, O):
+    random = np.random.default_rng(T)
+    x, weight, bias, dy = (random.integers(-4, 5, shape).astype(dtype) for shape in ((N, T, C), (O, C), (O,), (N, O, T)))
+    y, cache = linear.forward(x, weight, bias, channels_first=True)
+    check.assert_close(y, np.einsum("ntc,oc->not", x, weight) + bias[:, None], "y", exact=True)
+    dx, dweight, dbias = linear.backward(dy, cache)
+    check.assert_close(dx, np.einsum("not,oc->ntc", dy, weight), "dx", exact=True)
+    check.assert_close(dweight, np.einsum("not,ntc->oc", dy, x), "dweight", exact=True)
+    check.assert_close(dbias, np.einsum("not->o", dy), "dbias", exact=True)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -73,3 +87,9 @@ def test_c2_weight_is_one_matrix_for_the_channels(refuses):
 def test_c3_bias_is_one_value_per_row_of_weight(refuses):
     refuses(linear, "C3", "bias", np.zeros((4, 3)), np.zeros((2, 3)), np.zeros(3))
     refuses(linear, "C3", "bias", np.zeros((4, 3)), np.zeros((2, 3)), np.zeros((2, 1)))
+
+
+def test_c4_channels_first_needs_tokens(refuses):
+    refuses(linear, "C4", "x", np.zeros(3), np.zeros((2, 3)), channels_first=True)
+    with pytest.raises(TypeError, match=r"channels_first must be True or False; got 1"):
+        linear.forward(np.zeros((4, 3)), np.zeros((2, 3)), channels_first=1)

@@ -14,13 +14,14 @@ Array = np.ndarray
 
 
 def linear(draw: Draw) -> Case:
-    """Any number of leading axes, none too."""
-    lead = draw.choice("lead", ((2,), (), (2, 3), (1,), (3, 1, 2), (0, 2)))
+    """Any number of leading axes, none too; channels first needs one."""
+    lead, first = draw.choice("lead", ((2,), (), (2, 3), (1,), (3, 1, 2), (0, 2))), draw.choice("channels_first", (False, True))
     C, O, bias = draw.integer("C", 1, 6), draw.integer("O", 1, 6), draw.choice("bias", (False, True))
     values = draw.values()
     arguments = {"x": values.array(*lead, C), "weight": values.array(O, C), "bias": values.optional(bias, O)}
-    batched = ("x",) if lead else ()
-    return values.case(arguments, {}, polynomial=True, batched=batched, linear=("x", "weight", "bias"))
+    config = {"channels_first": first and bool(lead)}
+    batched = ("x",) if len(lead) > config["channels_first"] else ()          # the tokens of a map are no batch
+    return values.case(arguments, config, polynomial=True, batched=batched, linear=("x", "weight", "bias"))
 
 
 def layer_norm(draw: Draw) -> Case:
@@ -94,5 +95,8 @@ CORNERS: dict[str, list[Pins]] = {
     "linear": [
         dict(lead=()), dict(lead=(0, 2)), dict(C=0, bias=True), dict(O=0), dict(C=1, O=1), dict(lead=(17,), C=33, O=35, bias=True),
         dict(lead=(2, 3), C=5, O=4, bias=True, regime="whole"), dict(lead=(1,), C=300, O=2, regime="whole"),
+        dict(lead=(17,), C=33, O=35, bias=True, channels_first=True), dict(lead=(2, 3), O=0, channels_first=True),
+        dict(lead=(3, 1, 2), C=5, O=4, bias=True, channels_first=True, regime="whole"),
+        dict(lead=(2, 3), C=0, bias=True, channels_first=True), dict(lead=(0, 2), channels_first=True), dict(lead=(2, 0), channels_first=True),
     ],
 }

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from pyhybrid.errors import choose
-from pyhybrid.nn import Module, Seed, add, chain_backward, chain_forward, init, prefixed, to_map, to_tokens
+from pyhybrid.nn import Module, Seed, add, chain_backward, chain_forward, init, prefixed, to_tokens
 from pyhybrid.ops import batch_norm, gelu, mixed_conv, modulation, scale_aware_aggregation
 from pyhybrid.papers.smt.equations import ComposedAggregation
 from pyhybrid.papers.smt.parts import check_sizes, check_tokens, heads_of, linear_map
@@ -146,7 +146,8 @@ class ScaleAwareModulation(Module):
         official = (self.fusion, self.norm_act, self.shared) == ("dense", True, False)
         self.aggregation = Aggregation(C, N, self.expand_ratio, **norm, **common) if official else ComposedAggregation(
             C, N, self.expand_ratio, self.fusion, self.norm_act, self.shared, **norm, **common)
-        self.children |= {"v": linear_map(C, C, self.qkv_bias, **common), "s": linear_map(C, C, self.qkv_bias, **common),
+        self.children |= {"v": linear_map(C, C, self.qkv_bias, **common),
+                          "s": linear_map(C, C, self.qkv_bias, channels_first=True, **common),       # of tokens, but its result is a map
                           "mhmc": MixedConv(C, N, self.kernel_sizes, **common), "saa": self.aggregation}
         self.inline |= {"mhmc", "saa"}          # official names without a prefix
         if self.project_out:
@@ -157,7 +158,7 @@ class ScaleAwareModulation(Module):
         parts, size = self.children, check_tokens("ScaleAwareModulation", x, size, self.dim)
         v, c_v = parts["v"].forward(x)
         s, c_s = parts["s"].forward(x)
-        modulator, c_branch = chain_forward(parts, ("mhmc", "saa"), to_map(s, size))
+        modulator, c_branch = chain_forward(parts, ("mhmc", "saa"), s.reshape(*s.shape[:2], *size))
         z, c_product = modulation.forward(v, modulator)
         y, c_output = chain_forward(parts, self.output, z)
         return y, (c_v, c_s, c_branch, c_product, c_output)
@@ -169,7 +170,7 @@ class ScaleAwareModulation(Module):
         dv, dmodulator = modulation.backward(dz, c_product)
         dmixed, of_saa = parts["saa"].backward(dmodulator, c_saa)
         ds, of_mhmc = parts["mhmc"].backward(dmixed, c_mhmc)
-        from_s, of_s = parts["s"].backward(to_tokens(ds), c_s)
+        from_s, of_s = parts["s"].backward(ds.reshape(*ds.shape[:2], dy.shape[1]), c_s)
         from_v, of_v = parts["v"].backward(dv, c_v)
         return add(from_v, from_s), grads | of_saa | of_mhmc | prefixed("s", of_s) | prefixed("v", of_v)
 

@@ -46,9 +46,9 @@ def check_tokens(owner: str, x: Array, size: Any, channels: int) -> Pair:
     return H, W
 
 
-def linear_map(inputs: int, outputs: int, bias: bool = True, *, dtype: Any, seed: Seed) -> Linear:
+def linear_map(inputs: int, outputs: int, bias: bool = True, *, channels_first: bool = False, dtype: Any, seed: Seed) -> Linear:
     """A linear map that starts as in the official code: a truncated normal of 0.02, the bias at 0."""
-    layer, rng = Linear(inputs, outputs, bias, dtype=dtype, seed=None), init.generator(seed)
+    layer, rng = Linear(inputs, outputs, bias, channels_first=channels_first, dtype=dtype, seed=None), init.generator(seed)
     layer.params["weight"] = init.truncated_normal(0.02, (outputs, inputs), np.dtype(dtype), rng)
     if bias:
         layer.params["bias"] = init.constant(0, (outputs,), np.dtype(dtype), rng)

@@ -7,18 +7,17 @@ use pyo3::prelude::*;
 use crate::arrays::{Array, Input, Output, call, checked, with_dtype};
 
 #[pyfunction]
-#[pyo3(signature = (x, weight, bias))]
+#[pyo3(signature = (x, weight, bias, channels_first))]
 pub fn linear_forward<'py>(
     py: Python<'py>,
     x: Array<'py>,
     weight: Array<'py>,
     bias: Option<Array<'py>>,
+    channels_first: bool,
 ) -> PyResult<(Array<'py>,)> {
-    let dims = checked(Dims::new(x.shape(), weight.shape(), bias.as_ref().map(|bias| bias.shape())))?;
+    let dims = checked(Dims::new(x.shape(), weight.shape(), bias.as_ref().map(|bias| bias.shape()), channels_first))?;
     let mut shape = x.shape().to_vec();
-    if let Some(last) = shape.last_mut() {
-        *last = dims.outputs();
-    }
+    dims.output(&mut shape);
     with_dtype!(T of x => {
         let (x, weight) = (Input::<T>::new("x", &x)?, Input::<T>::new("weight", &weight)?);
         let bias = Input::<T>::optional("bias", bias.as_ref())?;
@@ -30,15 +29,16 @@ pub fn linear_forward<'py>(
 }
 
 #[pyfunction]
-#[pyo3(signature = (dy, x, weight, bias))]
+#[pyo3(signature = (dy, x, weight, bias, channels_first))]
 pub fn linear_backward<'py>(
     py: Python<'py>,
     dy: Array<'py>,
     x: Array<'py>,
     weight: Array<'py>,
     bias: Option<Array<'py>>,
+    channels_first: bool,
 ) -> PyResult<(Array<'py>, Array<'py>, Option<Array<'py>>)> {
-    let dims = checked(Dims::new(x.shape(), weight.shape(), bias.as_ref().map(|bias| bias.shape())))?;
+    let dims = checked(Dims::new(x.shape(), weight.shape(), bias.as_ref().map(|bias| bias.shape()), channels_first))?;
     with_dtype!(T of x => {
         let (mut dx, mut dweight) = (Output::<T>::like(&x)?, Output::<T>::like(&weight)?);
         let mut dbias = bias.as_ref().map(Output::<T>::like).transpose()?;

@@ -27,7 +27,7 @@ pub use product::{Matrix, Pack, Product, Source};
 pub use ranges::{even, in_images, pieces, tile_rows};
 use share::Place;
 pub use share::Share;
-pub use stored::{Scaled, Stored, into_panels};
+pub use stored::{Scaled, Stored, Turned, into_panels};
 pub use transpose::{Transpose, TransposePast, transpose};
 
 /// Terms of a sum that are added in one chain.

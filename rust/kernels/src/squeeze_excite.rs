@@ -76,8 +76,8 @@ impl Dims {
             reduced,
             pixels: product(&[height, width])?,
             mean: global_avg_pool::Dims::new(x)?,
-            reduce: linear::Dims::new(&[images, channels], reduce_weight, reduce_bias)?,
-            expand: linear::Dims::new(&[images, reduced], expand_weight, expand_bias)?,
+            reduce: linear::Dims::new(&[images, channels], reduce_weight, reduce_bias, false)?,
+            expand: linear::Dims::new(&[images, reduced], expand_weight, expand_bias, false)?,
             activation,
             exact: gelu::Form::new("none")?,
         })

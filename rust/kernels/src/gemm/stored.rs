@@ -2,9 +2,9 @@
 
 use std::ops::Range;
 
-use super::{Ahead, PANEL, Source, in_images};
+use super::{Ahead, PANEL, Source, Transpose, in_images, pieces};
 use crate::error::Error;
-use crate::lanes::{Isa, V, Vector};
+use crate::lanes::{Isa, Task, V, Vector};
 use crate::real::Real;
 
 /// x (images, groups, depth, columns).
@@ -36,6 +36,35 @@ impl<T: Real> Source<T> for Stored<'_, T> {
                 let row = &self.x[((image * self.groups + group) * self.depth + k) * self.columns..][inside.clone()];
                 into_panels::<T, I>(row, before, (r, depth.len()), panels);
             }
+        }
+    }
+}
+
+/// The transpose of x (columns of all images, depth).
+pub struct Turned<'a, T> {
+    pub x: &'a [T],
+    pub depth: usize,
+}
+
+impl<T: Real> Source<T> for Turned<'_, T> {
+    fn scratch(&self, _: usize) -> Result<usize, Error> {
+        Ok(0)
+    }
+
+    fn ahead(&self, _: usize, _: Range<usize>, columns: Range<usize>) -> Ahead<'_, T> {
+        let end = (columns.end * self.depth).min(self.x.len());
+        Ahead::all([self.x.get(columns.start * self.depth..end).unwrap_or(&[]), &[]])
+    }
+
+    #[inline(always)]
+    fn pack<I: Isa>(&self, _: usize, depth: Range<usize>, columns: Range<usize>, _: &mut [T], panels: &mut [T]) {
+        if depth.is_empty() {
+            return;
+        }
+        for (part, y) in pieces(columns, PANEL).zip(panels.chunks_exact_mut(depth.len() * PANEL)) {
+            let (x, rows) = (&self.x[part.start * self.depth + depth.start..], part.len());
+            let turn = Transpose { x, x_pitch: self.depth, rows, columns: depth.len(), y, y_pitch: PANEL };
+            turn.run::<I>();
         }
     }
 }

@@ -6,9 +6,7 @@ use std::ops::Range;
 use super::Dims;
 use crate::error::Error;
 use crate::exec::{Buffer, Exec, zeros};
-use crate::gemm::{
-    Ahead, DEPTH, MAX_ROWS, Matrix, Onto, PANEL, PITCH, Panels, Share, Tiles, Transpose, even, tile_rows,
-};
+use crate::gemm::{Ahead, DEPTH, MAX_ROWS, Matrix, Onto, PANEL, PITCH, Panels, Share, Tiles, even, tile_rows};
 use crate::lanes::{self, Isa, Task};
 use crate::pieces::reserved;
 use crate::real::Real;
@@ -26,7 +24,9 @@ const MOST_WORK: usize = if cfg!(test) { 1 << 10 } else { 1 << 28 };
 /// Whether there are so few weights, and so many tokens.
 pub fn serves(d: &Dims) -> bool {
     let weights = d.inputs.saturating_mul(d.outputs);
-    d.outputs <= DEPTH && 0 < weights && weights <= MOST && d.tokens >= if cfg!(test) { PARTS } else { PARTS * DEPTH }
+    let (few, short) = if cfg!(test) { (PARTS, 3) } else { (PARTS * DEPTH, DEPTH) };
+    let small = d.outputs <= DEPTH && 0 < weights && weights <= MOST;
+    small && d.tokens >= few && d.map.is_none_or(|map| map >= short)
 }
 
 #[allow(clippy::too_many_arguments)]
@@ -41,17 +41,16 @@ pub fn backward<T: Real>(
     exec: &Exec,
 ) -> Result<(), Error> {
     let Dims { inputs, outputs, .. } = *d;
-    let (sums, pass) = ((inputs + 1) * outputs, Pass { weight, d });
+    let (sums, pass) = ((inputs + 1) * outputs, Pass { dy, x, weight, d });
     let mut parts = zeros(PARTS * sums)?;
     // Very many tokens go in rounds, so that no task lasts long.
     let round = PARTS * (MOST_WORK / (inputs * outputs)).max(DEPTH);
-    for ((dx, x), dy) in dx.chunks_mut(round * inputs).zip(x.chunks(round * inputs)).zip(dy.chunks(round * outputs)) {
-        let tokens = dx.len() / inputs;
-        let shares = Share::of_result(dx, 1, tokens, inputs).by_rows(tokens.div_ceil(PARTS));
+    for dx in Share::of_result(dx, 1, d.tokens, inputs).by_rows(round) {
+        let tokens = dx.rows().len();
+        let tasks = dx.by_rows(tokens.div_ceil(PARTS)).zip(parts.chunks_exact_mut(sums));
         let cost = (inputs * outputs / 25).saturating_mul(tokens);
-        let tasks = shares.zip(parts.chunks_exact_mut(sums));
         let space = || pass.space();
-        exec.for_each_with(cost, tasks, space, |space, (mut dx, sums)| pass.part((dy, x), space, &mut dx, sums, exec))?;
+        exec.for_each_with(cost, tasks, space, |space, (mut dx, sums)| pass.part(space, &mut dx, sums, exec))?;
     }
     let mut total = zeros(sums)?;
     sums::columns(&parts, PARTS, sums, &mut total, exec)?;
@@ -64,6 +63,8 @@ pub fn backward<T: Real>(
 }
 
 struct Pass<'a, T> {
+    dy: &'a [T],
+    x: &'a [T],
     weight: &'a [T],
     d: &'a Dims,
 }
@@ -92,29 +93,29 @@ impl<T: Real> Pass<'_, T> {
     }
 
     /// dx of some tokens; what they add to dweight and dbias goes to `sums`.
-    fn part(&self, (dy, x): (&[T], &[T]), space: &mut Space<T>, dx: &mut Share<T>, sums: &mut [T], exec: &Exec) {
-        let Dims { inputs, outputs, .. } = *self.d;
+    fn part(&self, space: &mut Space<T>, dx: &mut Share<T>, sums: &mut [T], exec: &Exec) {
+        let Dims { tokens, inputs, outputs, map } = *self.d;
         let (panels, tile) = (inputs.div_ceil(PANEL), tile_rows(exec));
         let (dweight, dbias) = sums.split_at_mut(outputs * inputs);
         let mut dweight = Share::new(dweight, 1, outputs, inputs);
         let Space { weight, x: block_x, starts: [of_weight, of_x], turned, rows } = space;
+        let (turned, _) = turned.as_chunks_mut::<PITCH>();
         let (rows, _) = rows.as_chunks_mut::<PITCH>();
         Matrix::Rows(self.weight).pack(0..outputs, 0..inputs, (outputs, inputs), weight, exec);
         place(of_weight, panels, outputs);
-        for block in blocks(dx.rows()) {
+        let height = map.unwrap_or(tokens);
+        for block in blocks(dx.rows(), height) {
             let depth = block.len();
-            let own_dy = &dy[block.start * outputs..];
-            exec.run(Transpose {
-                x: own_dy,
-                x_pitch: outputs,
-                rows: depth,
-                columns: outputs,
-                y: turned,
-                y_pitch: PITCH,
-            });
-            let (turned, _) = turned.as_chunks::<PITCH>();
+            let image = block.start / height;
+            let own_dy = &self.dy[image * height * outputs..][..height * outputs];
+            let (dy_by_output, dy_by_token) = match map {
+                None => (Matrix::Columns(own_dy), Matrix::Rows(own_dy)),
+                Some(_) => (Matrix::Rows(own_dy), Matrix::Columns(own_dy)),
+            };
+            let inside = block.start - image * height..block.end - image * height;
+            dy_by_output.tile(0..outputs, inside.clone(), (outputs, height), turned, exec);
             exec.run(RowSums { rows: turned, n: depth, to: dbias }); // (B1)
-            Matrix::Rows(x).pack(block.clone(), 0..inputs, (x.len() / inputs, inputs), block_x, exec);
+            Matrix::Rows(self.x).pack(block.clone(), 0..inputs, (tokens, inputs), block_x, exec);
             place(of_x, panels, depth);
             for own in even(outputs, outputs.div_ceil(tile)) {
                 exec.run(Tiles {
@@ -128,16 +129,16 @@ impl<T: Real> Pass<'_, T> {
                     next: Ahead::NOTHING,
                 }); // (B2)
             }
-            let (next, count) = (after(&block, [dy, x], [outputs, inputs]), depth.div_ceil(tile));
+            let (next, count) = (self.after(&block), depth.div_ceil(tile));
             for (i, own) in even(depth, count).enumerate() {
-                let at = block.start + own.start..block.start + own.end;
-                Matrix::Rows(dy).tile(at.clone(), 0..outputs, (dy.len() / outputs, outputs), rows, exec);
+                let at = inside.start + own.start..inside.start + own.end;
+                dy_by_token.tile(at, 0..outputs, (height, outputs), rows, exec);
                 exec.run(Tiles {
-                    a: &rows[..at.len()],
+                    a: &rows[..own.len()],
                     depth: outputs,
                     b: Panels { data: weight, starts: of_weight, pitch: PANEL, run: outputs, jump: 0 },
                     c: dx,
-                    row: at.start,
+                    row: block.start + own.start,
                     columns: 0..inputs,
                     onto: Onto::Nothing,
                     next: next.part(i, count),
@@ -145,21 +146,27 @@ impl<T: Real> Pass<'_, T> {
             }
         }
     }
+
+    /// As many tokens as these, after them, of dy and x; of maps only dy, whose rows lie apart.
+    fn after(&self, block: &Range<usize>) -> Ahead<'_, T> {
+        let Dims { inputs, outputs, map, .. } = *self.d;
+        if let Some(map) = map {
+            let (image, inside) = (block.end / map, block.end % map);
+            let dy = self.dy.get(image * map * outputs + inside..).unwrap_or(&[]);
+            return Ahead::new([(dy, outputs), (&[], 0)], map, block.len().min(map - inside));
+        }
+        let end = block.end + block.len();
+        let of = |x: &'_ [T], width: usize| block.end * width..(end * width).min(x.len());
+        Ahead::all([&self.dy[of(self.dy, outputs)], &self.x[of(self.x, inputs)]])
+    }
 }
 
-/// As many tokens as these, after them, of two arrays that have so many numbers for each.
-fn after<'a, T: Real>(block: &Range<usize>, arrays: [&'a [T]; 2], widths: [usize; 2]) -> Ahead<'a, T> {
-    let of = |k: usize| {
-        let (x, width): (&'a [T], usize) = (arrays[k], widths[k]);
-        &x[block.end * width..((block.end + block.len()) * width).min(x.len())]
-    };
-    Ahead::all([of(0), of(1)])
-}
-
-/// Tokens in blocks of at most [`DEPTH`], as equal as can be.
-fn blocks(tokens: Range<usize>) -> impl Iterator<Item = Range<usize>> {
-    let len = tokens.len();
-    even(len, len.div_ceil(DEPTH)).map(move |block| tokens.start + block.start..tokens.start + block.end)
+/// Tokens in blocks of at most [`DEPTH`] of one image, of each as equal as can be.
+fn blocks(tokens: Range<usize>, height: usize) -> impl Iterator<Item = Range<usize>> {
+    (tokens.start / height..tokens.end.div_ceil(height)).flat_map(move |image| {
+        let (start, end) = (tokens.start.max(image * height), tokens.end.min((image + 1) * height));
+        even(end - start, (end - start).div_ceil(DEPTH)).map(move |block| start + block.start..start + block.end)
+    })
 }
 
 /// Where panels of so many rows start, one after the other.

@@ -5,8 +5,8 @@ use std::ops::Range;
 use crate::error::Error;
 use crate::exec::{Buffer, Exec, zeros};
 use crate::gemm::{
-    Ahead, DEPTH, MAX_ROWS, Matrix, Onto, PANEL, PITCH, Pack, Panels, Share, Stored, Tiles, Transpose, even, pieces,
-    tile_rows,
+    Ahead, DEPTH, MAX_ROWS, Matrix, Onto, PANEL, PITCH, Pack, Panels, Share, Stored, Tiles, Transpose, Turned, even,
+    pieces, tile_rows,
 };
 use crate::real::Real;
 
@@ -27,19 +27,15 @@ impl<T: Real> Matrix<'_, T> {
         to: &mut [T],
         exec: &Exec,
     ) {
-        if terms.is_empty() {
-            return;
-        }
-        let b = match self {
+        let scratch: &mut [T] = &mut [];
+        match self {
             Matrix::Rows(x) => {
                 let b = &Stored { x, groups: 1, depth, columns };
-                return exec.run(Pack { b, group: 0, depth: terms, columns: own, scratch: &mut [], panels: to });
+                exec.run(Pack { b, group: 0, depth: terms, columns: own, scratch, panels: to });
             }
-            Matrix::Columns(b) => b,
-        };
-        for (part, y) in pieces(own, PANEL).zip(to.chunks_exact_mut(terms.len() * PANEL)) {
-            let (x, rows) = (&b[part.start * depth + terms.start..], part.len());
-            exec.run(Transpose { x, x_pitch: depth, rows, columns: terms.len(), y, y_pitch: PANEL });
+            Matrix::Columns(x) => {
+                exec.run(Pack { b: &Turned { x, depth }, group: 0, depth: terms, columns: own, scratch, panels: to });
+            }
         }
     }
 }
