@@ -45,6 +45,8 @@ def cards() -> Iterator[Card]:
 
 def section(card: Card) -> Iterator[str]:
     yield f"\n## {card.title} ({card.identifier})\n"
+    if card.note:
+        yield f"{card.note}\n"
     yield "| equation | statement | function | kernel | tests | proofs | lessons |"
     yield "|---|---|---|---|---|---|---|"
     for equation in card.equations:

@@ -20,7 +20,7 @@ import numpy as np
 
 from pyhybrid import counting
 from pyhybrid.arrays import check_array, check_size, compiled_dtype, plain
-from pyhybrid.errors import BackendUnavailable, describe
+from pyhybrid.errors import BackendUnavailable, ConstraintError, describe
 
 _core: Any
 try:
@@ -159,7 +159,12 @@ def _forward(body: Callable[..., Any], compiled: Any, module: Any, operator: str
                 continue
             check_array(operator, name, arguments[name])
             given.append(arguments[name])
-        shape = module.output_shape(**arguments)
+        try:
+            shape = module.output_shape(**arguments)
+        except ConstraintError:
+            raise
+        except (TypeError, ValueError) as wrong:    # an option of the wrong type or range, by its name alone
+            raise type(wrong)(f"{operator}: {wrong}") from None
         if (note := counting.current.get()) is not None:
             note(counting.Call(operator, shape, module.macs(**arguments) if hasattr(module, "macs") else counting.Macs()))
             kept = module.Cache(*(arguments.get(field) for field in module.Cache._fields))

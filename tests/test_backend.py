@@ -11,7 +11,7 @@ import pytest
 
 from pyhybrid import backend, check
 from pyhybrid.errors import BackendUnavailable, ConstraintError
-from pyhybrid.ops import conv2d, pointwise_conv, shift, softmax
+from pyhybrid.ops import conv2d, mixed_conv, pointwise_conv, regroup, shift, softmax
 
 needs_core = pytest.mark.skipif(not backend.available(), reason="the compiled core is not installed")
 X = np.arange(12.0).reshape(1, 1, 3, 4)
@@ -257,6 +257,18 @@ def test_sizes_out_of_range_are_refused_by_name(backend, stride):
 def test_sizes_that_are_no_whole_numbers_are_refused_by_name(backend, stride):
     with pytest.raises(TypeError, match="stride must be a whole number"):
         conv2d.forward(X, WEIGHT, stride=stride)
+
+
+def test_options_of_the_wrong_kind_name_operator_and_argument(backend):
+    x, weight = np.ones((1, 2, 3, 3)), np.ones((1, 34))
+    for call, message in (
+        (lambda: regroup.forward(x, heads=0), r"^regroup: heads must be a whole number from 1 .*; got 0$"),
+        (lambda: regroup.forward(x, heads=2, inverse="no"), r"^regroup: inverse must be True or False; got 'no'$"),
+        (lambda: mixed_conv.forward(x, weight, kernel_sizes=(-3, 5)), r"^mixed_conv: kernel_sizes must be a whole number from 1"),
+        (lambda: mixed_conv.forward(x, weight, kernel_sizes=np.array([3, 5])), r"^mixed_conv \(C2\): kernel_sizes is a tuple or list"),
+    ):
+        with pytest.raises((TypeError, ValueError), match=message):
+            call()
 
 
 @pytest.mark.parametrize("stride", [np.int64(2), np.array(2), [2, 2], (np.int32(2), 2)])

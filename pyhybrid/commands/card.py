@@ -28,6 +28,8 @@ def run(options: argparse.Namespace) -> int:
     print(console.paint(card.title, "bold"))
     print(f"{card.identifier}, {card.venue}; official code {card.code}; here {card.layer}")
     print(console.paint("\nEquation -> function", "bold"))
+    if card.note:
+        print(console.wrapped(card.note, 0))
     for equation in card.equations:
         print(console.wrapped(f"{equation.label:<14} {equation.statement}", 15))
         for name in equation.functions:
@@ -37,8 +39,9 @@ def run(options: argparse.Namespace) -> int:
     print(console.paint("\nPaper against code", "bold"))
     for difference in card.differences:
         print(f"- {console.paint(difference.topic, 'bold')}")
-        for what in ("paper", "code", "default"):
-            print(console.wrapped(f"    {what + ':':<9} {getattr(difference, what)}", 14))
+        for what in ("paper", "code", "listing", "default"):
+            if text := getattr(difference, what):
+                print(console.wrapped(f"    {what + ':':<9} {text}", 14))
         for name, value in difference.options:
             owner = difference.layer.rpartition(".")[2] or card.layer.rpartition(".")[2]
             print(f"    {'option:':<9} {owner}(..., {name}={value!r})")

@@ -1,9 +1,9 @@
 """`pyhybrid summary MODEL`: output shape, parameters and multiply-adds of every layer, and the totals beside the published figures.
 
 Counted are the multiply-adds of convolutions and linear maps ("weights") and those between computed arrays, such as the scores and
-weighted sums of attention and the gates of gnConv ("products"), for the whole batch. Additions, normalisations, activations, softmax,
-pooling and Fourier transforms are not counted. Nothing is computed and no weights are drawn, so the largest model takes no longer than
-the smallest.
+weighted sums of attention and the gates of gnConv ("products"), for the whole batch. Not counted are other products of two numbers per
+element, as in SMT's modulation and DAS's gate, additions, normalisations, activations, softmax, pooling and Fourier transforms. Nothing is
+computed and no weights are drawn, so the largest model takes no longer than the smallest.
 """
 
 from __future__ import annotations

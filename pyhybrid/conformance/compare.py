@@ -1,11 +1,9 @@
 """How a computed array is compared with a recorded one.
 
-The rule is max|a - b| <= rtol·scale + floor, with a = computed, b = recorded and scale = max|b|. Written as one number,
-
-    error = max|a - b| / (scale + floor/rtol)      must be at most rtol,
-
-so an array that is tiny altogether is measured against the floor. A gradient that is zero in theory is recorded as
-rounding noise, against which no relative error has a meaning: its scale is the largest gradient of its case.
+The rule is max|a - b| <= rtol·max|b| with a = computed, b = recorded; the error shown is max|a - b| / max|b|. Two kinds of array have no
+digits of their own to compare: one that is zero in theory is recorded as rounding noise, and one in which larger numbers cancel has the
+rounding of those. So a gradient that is noise beside the largest gradient of its case is measured against that one, and every array
+may differ by a few units in the last place of the largest gradient, or of the largest number of the case if it is no gradient.
 """
 
 from __future__ import annotations
@@ -21,14 +19,17 @@ Array = np.ndarray
 
 
 class Tolerance(NamedTuple):
-    """Bounds of one precision. `noise`: a recorded gradient below this share of the case's largest one is rounding."""
+    """Bounds of one precision. `noise`: a recorded gradient below this share of the case's largest one is rounding.
+
+    `rounding`: about fifty units in the last place, relative to the case's largest number.
+    """
 
     rtol: float
-    floor: float
+    rounding: float
     noise: float
 
 
-_TOLERANCE = {np.dtype(np.float64): Tolerance(1e-10, 1e-11, 1e-12), np.dtype(np.float32): Tolerance(2e-4, 1e-4, 1e-5)}
+_TOLERANCE = {np.dtype(np.float64): Tolerance(1e-10, 1e-14, 1e-12), np.dtype(np.float32): Tolerance(2e-4, 5e-6, 1e-5)}
 
 
 def tolerance(dtype: np.dtype) -> Tolerance:
@@ -57,9 +58,9 @@ class Comparison(NamedTuple):
 
 
 def compare(
-    array: str, computed: Any, recorded: Array, rules: Tolerance, *, exact: bool, largest: float = 0.0
+    array: str, computed: Any, recorded: Array, rules: Tolerance, *, exact: bool, largest: float = 0.0, gradient: bool = False
 ) -> Comparison:
-    """Measure `computed` against `recorded`; `largest` is the largest gradient of the case if this is a gradient."""
+    """Measure `computed` against `recorded`; `largest` is the case's largest gradient, or its largest number if this is none."""
     bound = 0.0 if exact or recorded.dtype.kind in "iu" else rules.rtol
     try:
         found = np.asarray(computed)
@@ -70,13 +71,13 @@ def compare(
     if found.shape != recorded.shape:
         return Comparison(array, np.inf, bound, f"has shape {found.shape}, recorded {recorded.shape}")
     scale = magnitude([recorded])
-    if scale <= rules.noise * largest:
-        scale = largest
+    scale = largest if gradient and scale <= rules.noise * largest else max(scale, rules.rounding / rules.rtol * largest)
     wide = np.result_type(found, recorded, np.float64)
     with np.errstate(invalid="ignore", over="ignore"):
         same = (found == recorded) | (np.isnan(found) & np.isnan(recorded))
         distance = np.where(same, 0, np.abs(found.astype(wide) - recorded.astype(wide)))
-    error = float(distance.max(initial=0)) / (scale + rules.floor / rules.rtol)
+    worst = float(distance.max(initial=0))
+    error = 0.0 if worst == 0 else worst / scale if scale else np.inf
     return Comparison(array, error if np.isfinite(error) else np.inf, bound)
 
 

@@ -18,13 +18,16 @@ COUNTER = "num_batches_tracked"     # a running count that some recordings leave
 
 
 def replay_layer(case: Case, layer: Module, x: Array, forward: Callable[[Array], Any] | None = None, output: str = "y",
-                 entry: str = "x") -> Replayed:
+                 entry: str = "x", *, renamed: Callable[[dict[str, Any]], dict[str, Any]] = dict, exact: bool = False) -> Replayed:
     """`layer` on x in the mode of the case; `entry` and `output` are the recorded names of input and output.
+
+    `renamed` gives the entries of a state other names, those of the layer; what is computed keeps the recorded ones.
 
     Gradients of buffers do not exist; batch norm replaces its own in training mode. What a layer has of `intermediates` is asked for where
     the case records some.
     """
-    recorded = case.params()
+    recorded = renamed(case.params())
+    spelled = renamed({name: name for name in case.params()})
     # The counter of batches takes no part in the arithmetic. Where none is recorded it starts at 0 and is not compared.
     counted = any(name.endswith(COUNTER) for name in recorded)
     absent = {} if counted else {name: value for name, value in layer.state_dict().items() if name.endswith(COUNTER)}
@@ -35,7 +38,7 @@ def replay_layer(case: Case, layer: Module, x: Array, forward: Callable[[Array],
 
     def backward(d: dict[str, Array]) -> dict[str, Array]:
         dx, grads = layer.backward(d[output], cache)
-        return {f"input.{entry}": dx} | {f"param.{name}": grad for name, grad in grads.items()}
+        return {f"input.{entry}": dx} | {f"param.{spelled[name]}": grad for name, grad in grads.items()}
 
     buffers = frozenset(before) - frozenset(layer.named_params())
     own, after = buffers - absent.keys(), layer.state_dict()
@@ -43,4 +46,5 @@ def replay_layer(case: Case, layer: Module, x: Array, forward: Callable[[Array],
     state = {name: after[name] for name in moved | (own & case.state_after().keys())}      # what kept its value may be recorded
     intermediates = getattr(layer, "intermediates", None)
     found = intermediates(cache) if intermediates and (case.named("aux") or case.named("inter")) else {}
-    return Replayed({output: y}, backward, {name: partial(found.__getitem__, name) for name in found}, buffers=buffers, state=state)
+    aux: dict[str, Callable[[], Array]] = {name: partial(found.__getitem__, name) for name in found}
+    return Replayed({output: y}, backward, aux, exact=exact, buffers=buffers, state=state)

@@ -162,7 +162,8 @@ def _compare(case: Case, replayed: Replayed) -> list[Comparison]:
     rules = tolerance(case.dtype)
     cotangents, recorded = case.named("cotangent"), case.named("grad")
     data = [*case.named("input").values(), *case.named("param").values(), *cotangents.values()]
-    exact, largest = replayed.exact and dyadic(data), magnitude(recorded.values())
+    exact, steepest = replayed.exact and dyadic(data), magnitude(recorded.values())
+    largest = magnitude([*data, *case.named("output").values()])
     found = {f"output.{name}": value for name, value in replayed.outputs.items()}
     wanted = {f"output.{name}": value for name, value in case.named("output").items()}
     if cotangents and replayed.backward is not None:
@@ -178,8 +179,9 @@ def _compare(case: Case, replayed: Replayed) -> list[Comparison]:
     comparisons = []
     for name, value in wanted.items():
         if name in found:
-            scale = largest if name.startswith("grad.") else 0.0
-            comparisons.append(compare(name, found[name], value, rules, exact=exact, largest=scale))
+            gradient = name.startswith("grad.")
+            scale = steepest if gradient else largest
+            comparisons.append(compare(name, found[name], value, rules, exact=exact, largest=scale, gradient=gradient))
         else:
             comparisons.append(Comparison(name, np.inf, 0.0, "was not computed"))
     strange = [name for name in found if name not in wanted]

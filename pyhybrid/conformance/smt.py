@@ -15,6 +15,7 @@ from pyhybrid.papers.smt.block import DWMLP, SMTBlock
 from pyhybrid.papers.smt.embed import Embedding, PatchEmbed, Stem, official_padding
 from pyhybrid.papers.smt.model import SMT
 from pyhybrid.papers.smt.modulation import Aggregation, MixedConv, ScaleAwareModulation
+from pyhybrid.papers.smt.parts import official_names
 
 __all__ = ["OPERATORS"]
 
@@ -29,7 +30,7 @@ def replay_mhmc(case: Case) -> Replayed:
     sizes = config.sizes("kernel_sizes")
     if len(sizes) != heads:
         raise NotUnderstood(f"config kernel_sizes has {len(sizes)} entries, num_heads is {heads}")
-    return replay_layer(case, MixedConv(C, heads, sizes, dtype=case.dtype), case.input("x", _map(config, C)))
+    return replay_layer(case, MixedConv(C, heads, sizes, dtype=case.dtype), case.input("x", _map(config, C)), exact=True)
 
 
 def replay_regroup(case: Case) -> Replayed:
@@ -125,12 +126,12 @@ def replay_model(case: Case) -> Replayed:
     layer = SMT(config.whole("num_classes"), config.sizes("embed_dims"), depths, ratios, ca, sa, head_conv, mix, config.flag("qkv_bias"),
                 use_layerscale=config.flag("use_layerscale"), expand_ratio=config.whole("expand_ratio"),
                 stem_padding=official_padding(head_conv), dtype=case.dtype)
-    return replay_layer(case, layer, case.input("x", _map(config, 3)), output="logits")
+    return replay_layer(case, layer, case.input("x", _map(config, 3)), output="logits", renamed=official_names)
 
 
 def _layer(case: Case, layer: Any, x: Array, *arguments: Any) -> Replayed:
     """A layer that takes more than x."""
-    return replay_layer(case, layer, x, lambda x: layer.forward(x, *arguments))
+    return replay_layer(case, layer, x, lambda x: layer.forward(x, *arguments), renamed=official_names)
 
 
 def _embedding(case: Case, layer: Embedding, channels: int) -> Replayed:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from pyhybrid.errors import ConstraintError
+from pyhybrid.errors import ConstraintError, describe
 from pyhybrid.nn import init
 from pyhybrid.nn.init import Seed
 from pyhybrid.nn.module import Module
@@ -164,8 +164,8 @@ class DropPath(Module):
             return x, None
         if scale is None:
             return drop_path.forward(x, (self._random.random(len(x)) >= self.rate).astype(x.dtype), rate=self.rate)
-        if scale.shape != x.shape[:1]:
-            raise ConstraintError(f"DropPath: scale must hold one factor per sample, {x.shape[:1]}; got shape {scale.shape}")
+        if not isinstance(scale, np.ndarray) or scale.shape != x.shape[:1]:
+            raise ConstraintError(f"DropPath: scale must be an array of one factor per sample, {x.shape[:1]}; got {describe(scale)}")
         return drop_path.forward(x, scale.astype(x.dtype))
 
     def backward(self, dy: Array, cache: drop_path.Cache | None) -> tuple[Array, Grads]:

@@ -8,17 +8,22 @@ batch norm there, and nothing else.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, field
+from math import isfinite
+from numbers import Real
 from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 
-from pyhybrid.errors import describe
+from pyhybrid.errors import ConstraintError, describe
 
 __all__ = ["Joined", "Module", "StateDictError"]
 
 Array = np.ndarray
+_guarded: ContextVar[bool] = ContextVar("pyhybrid_guarded_forward", default=False)
 Slot = tuple[str, dict[str, Array], str, bool]      # dotted name, the dict that holds the array, its key there, whether it is fixed
 
 
@@ -55,6 +60,21 @@ class Module:
     inline: set[str] = field(init=False, repr=False, default_factory=set)     # children without a name of their own in the state dict
 
     FIXED: ClassVar[tuple[str, ...]] = ()       # buffers that follow from the configuration: loading may confirm them, not change them
+    _kinds: ClassVar[dict[str, str]] = {}       # the options that are switches or numbers, see `__setattr__`
+
+    def __init_subclass__(cls) -> None:
+        cls._kinds = cls._kinds | {name: kind for name, kind in cls.__annotations__.items() if kind in _KINDS}
+        if "forward" in cls.__dict__:
+            cls.forward = _all_or_nothing(cls.forward)      # type: ignore[method-assign]
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """An option that is declared as a switch or a number is one: "False" would be true, and "3" repeat what it is multiplied by."""
+        kind = self._kinds.get(name)
+        if kind is not None:
+            fits, wanted = _KINDS[kind]
+            if not fits(value):
+                raise ConstraintError(f"{type(self).__name__}: {name} must be {wanted}; got {describe(value)}")
+        super().__setattr__(name, value)
 
     def forward(self, x: Any) -> tuple[Any, Any]:
         """y and the cache that `backward` needs."""
@@ -124,6 +144,42 @@ class Module:
             yield from ((prefix + key, store, key, key in self.FIXED) for key in store)
         for name, child in self.children.items():
             yield from child._slots(kinds, prefix if name in self.inline else f"{prefix}{name}.")
+
+
+def _is_switch(value: Any) -> bool:
+    return isinstance(value, bool | np.bool_)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not _is_switch(value) and isfinite(value)
+
+
+_KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "bool": (_is_switch, "True or False"),
+    "float": (_is_number, "a finite number"),
+    "float | None": (lambda value: value is None or _is_number(value), "a finite number or None"),
+}
+
+
+def _all_or_nothing(forward: Callable[..., Any]) -> Callable[..., Any]:
+    """A forward in training mode that fails, or is interrupted, leaves the buffers of all its layers as they were."""
+
+    @functools.wraps(forward)
+    def guarded(self: Module, *args: Any, **kwargs: Any) -> Any:
+        if not self.training or _guarded.get():
+            return forward(self, *args, **kwargs)
+        before = [(layer, dict(layer.buffers)) for _, layer in self.named_modules() if layer.buffers]
+        token = _guarded.set(True)
+        try:
+            return forward(self, *args, **kwargs)
+        except BaseException:
+            for layer, kept in before:
+                layer.buffers |= kept
+            raise
+        finally:
+            _guarded.reset(token)
+
+    return guarded
 
 
 def _unfit(name: str, value: Array, current: Array, fixed: bool) -> str:

@@ -8,7 +8,7 @@ Forward      (F1) x is padded with ⌊k_t/2⌋ zeros on every side of head t
 Backward     (B1) dbias = Σ dy over images and pixels    (B2) dK_t[i, p, q] = Σ dy[tM+i, a, b]·x[tM+i, a + p - ⌊k_t/2⌋, b + q - ⌊k_t/2⌋]
              (B3) dx padded, at the pixel that tap (p, q) read, receives K_t[i, p, q]·dy; its border of zeros is cut off
 Constraints  (C1) x is (N, C, H, W)
-             (C2) kernel_sizes are odd whole numbers, one per head, at least one
+             (C2) kernel_sizes is a tuple or list of odd whole numbers of at least 1, one per head, at least one
              (C3) the number of heads divides C
              (C4) weight is (C/heads, Σ k²), all taps of all heads
              (C5) bias, if given, is (C,)

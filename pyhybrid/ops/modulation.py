@@ -6,7 +6,7 @@ Backward     (B1) dv = m·dz    (B2) dmodulator[n, c, i, j] = (dz·v)[n, i·W + 
 Constraints  (C1) v is (N, T, C)
              (C2) modulator is (N, C, H, W), with the images and channels of v and H·W = T
 Smooth       everywhere (bilinear); unlike a gate, the modulator is neither bounded nor positive
-Source       SMT, arXiv 2307.08579, eq. (5)
+Source       SMT, arXiv 2307.08579, Z = Mod ⊙ V
 """
 
 from __future__ import annotations

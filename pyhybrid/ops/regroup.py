@@ -7,7 +7,7 @@ Constraints  (C1) axis is an axis of x, and x has at least one axis
              (C2) heads divides the number of channels
 Smooth       everywhere (linear; exact)
 Notes        The inverse for N heads is the forward for M. Tokens (B, T, C) become a map (B, C, T) as x.reshape(B, T·C) with T heads.
-Source       SMT, arXiv 2307.08579, eq. (4), regrouping inside the aggregation; ShuffleNet's channel shuffle, arXiv 1707.01083
+Source       SMT, arXiv 2307.08579, the groups of the aggregation; ShuffleNet's channel shuffle, arXiv 1707.01083
 """
 
 from __future__ import annotations

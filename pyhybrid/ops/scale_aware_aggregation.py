@@ -17,7 +17,7 @@ Constraints  (C1) x is (N, C, H, W) with C >= 1
              (C5) bn_running_mean and bn_running_var are given both or neither, each (E,)
              (C6) there is at least one pixel to take the mean of, unless running statistics are given
              (C7) eps is a finite number greater than 0
-Smooth       everywhere (eps > 0)                                       Source: SMT, arXiv 2307.08579, eqs. (2)-(4), as the official code
+Smooth       everywhere (eps > 0)                                       Source: SMT, arXiv 2307.08579, as the official code
 """
 
 from __future__ import annotations
@@ -74,7 +74,8 @@ def macs(x, proj0_weight, proj0_bias, bn_weight, bn_bias, proj1_weight, proj1_bi
 @kernel
 def forward(x: Array, proj0_weight: Array, proj0_bias: Array, bn_weight: Array, bn_bias: Array, proj1_weight: Array, proj1_bias: Array,
             bn_running_mean: Array | None = None, bn_running_var: Array | None = None, *, eps: float = 1e-5) -> tuple[Array, Cache]:
-    _, e = expanded(x, proj0_weight, proj0_bias)
+    p, _ = regroup.forward(x, heads=proj0_weight.shape[1])                                                       # (F1)
+    e = expanded(p, proj0_weight, proj0_bias)                                                                    # (F2)
     u, norm = batch_norm.forward(e, bn_weight, bn_bias, bn_running_mean, bn_running_var, eps=eps)                # (F3)
     a, _ = gelu.forward(u)                                                                                       # (F4)
     y, _ = pointwise_conv.forward(a, proj1_weight, proj1_bias)                                                   # (F5)
@@ -86,7 +87,8 @@ def forward(x: Array, proj0_weight: Array, proj0_bias: Array, bn_weight: Array, 
 def backward(dy: Array, cache: Cache) -> Grads:
     c = cache
     heads = c.proj0_weight.shape[1]
-    p, e = expanded(c.x, c.proj0_weight, c.proj0_bias)
+    p, _ = regroup.forward(c.x, heads=heads)                                                                     # (F1) again
+    e = expanded(p, c.proj0_weight, c.proj0_bias)                                                                # (F2) again
     u, _ = batch_norm.forward(e, c.bn_weight, c.bn_bias, c.mean, c.var, eps=c.eps)                               # (F3) again
     a, gelu_cache = gelu.forward(u)                                                                              # (F4) again
     da, dproj1_weight, dproj1_bias = pointwise_conv.backward(dy, pointwise_conv.Cache(a, c.proj1_weight, c.proj1_bias))     # (B1)
@@ -94,7 +96,7 @@ def backward(dy: Array, cache: Cache) -> Grads:
     norm = batch_norm.Cache(e, c.bn_weight, c.bn_bias, c.bn_running_mean, c.bn_running_var, c.eps, c.mean, c.var)
     of_norm = batch_norm.backward(du, norm)                                                                      # (B3)
     dgroups, groups, weight = in_groups(of_norm.x, c), in_groups(p, c), c.proj0_weight.reshape(p.shape[1] // heads, -1, heads)
-    dproj0_weight = (dgroups @ groups.swapaxes(2, 3)).sum(0).reshape(c.proj0_weight.shape)
+    dproj0_weight = (dgroups @ groups.swapaxes(2, 3)).sum(0).reshape(c.proj0_weight.shape)                       # (B4)
     dproj0_bias = of_norm.x.sum((0, 2, 3))                                                                       # (B4)
     dp = (weight.swapaxes(1, 2) @ dgroups).reshape(p.shape)                                                      # (B5)
     dx = regroup.forward(dp, heads=heads, inverse=True)[0]                                                       # (B6)
@@ -102,13 +104,11 @@ def backward(dy: Array, cache: Cache) -> Grads:
                  of_norm.running_mean, of_norm.running_var)
 
 
-def expanded(x: Array, proj0_weight: Array, proj0_bias: Array) -> tuple[Array, Array]:
-    """p and e: the maps of x in groups, and R of them from every group."""
-    (N, C, H, W), (E, heads) = x.shape, proj0_weight.shape[:2]
-    p = regroup.forward(x, heads=heads)[0]                                                                       # (F1)
+def expanded(p: Array, proj0_weight: Array, proj0_bias: Array) -> Array:
+    """e: R maps of every group of p."""
+    (N, C, H, W), (E, heads) = p.shape, proj0_weight.shape[:2]
     products = proj0_weight.reshape(C // heads, -1, heads) @ p.reshape(N, C // heads, heads, H * W)
-    e = products.reshape(N, E, H, W) + proj0_bias[:, None, None]                                                 # (F2)
-    return p, e
+    return products.reshape(N, E, H, W) + proj0_bias[:, None, None]
 
 
 def in_groups(x: Array, c: Cache) -> Array:

@@ -25,6 +25,7 @@ class Difference(NamedTuple):
     default: str        # what we do unless told otherwise
     options: tuple[tuple[str, Any], ...] = ()     # (argument of the layer, value) that gives another behaviour
     layer: str = ""                               # the class that the options belong to, if not the card's own
+    listing: str = ""                             # what a widely copied listing does, if there is one that shows it
 
 
 class Card(NamedTuple):
@@ -38,6 +39,7 @@ class Card(NamedTuple):
     equations: tuple[Equation, ...]
     names: tuple[tuple[str, str, str], ...]       # (official parameter name, argument of our operator, what it is)
     differences: tuple[Difference, ...]
+    note: str = ""      # what a reader of the equations must know first
 
 
 def find(name: str) -> Any:

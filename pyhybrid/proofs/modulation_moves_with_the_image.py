@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pyhybrid.ops import mixed_conv, modulation, pointwise_conv, scale_aware_aggregation
+from pyhybrid.ops import mixed_conv, modulation, pointwise_conv, regroup, scale_aware_aggregation
 from pyhybrid.proofs._draw import Draw, World
 from pyhybrid.proofs._notation import Array, Pair
 from pyhybrid.proofs._proof import EPS, Counterexample, Proof, Step
@@ -83,7 +83,8 @@ def bound(w: World) -> float:
     e = e.sum(1) + np.abs(w.b0)
     mean, scale = np.abs(w.mean), np.abs(w.gamma) / np.sqrt(w.var + 1e-5)
     if training:
-        of_batch = scale_aware_aggregation.expanded(on_torus_mixed(w, w.x), w.W0, w.b0)[1]
+        grouped, _ = regroup.forward(on_torus_mixed(w, w.x), heads=heads)
+        of_batch = scale_aware_aggregation.expanded(grouped, w.W0, w.b0)
         apart = np.abs(of_batch - of_batch.mean((0, 2, 3), keepdims=True))
         deviation = of_batch.std((0, 2, 3))
         mean, scale = e, np.abs(w.gamma) / deviation * (2 + 2 * apart.max((0, 2, 3)) / deviation)

@@ -10,6 +10,7 @@ import pytest
 
 from pyhybrid import backend
 from pyhybrid.conformance import replay
+from pyhybrid.conformance.compare import compare, tolerance
 from pyhybrid.errors import UsageError
 
 FILES = sorted((Path(__file__).parents[1] / "golden").rglob("*.npz"))
@@ -73,6 +74,22 @@ def test_a_zero_gradient_is_measured_against_the_largest_of_its_case(recorded):
     assert replay(case.write()).passed
     case.arrays["grad.param.conv_p.bias"][0] = 1e-8 * largest
     assert "grad.param.conv_p.bias: relative error" in only_failure(case.write())
+
+
+@pytest.mark.parametrize("size", [1.0, 1e-9, 1e12])
+def test_the_bound_is_relative_whatever_the_size_of_the_array(size):
+    """Of the array itself; beside much larger numbers of the case, a few of their units in the last place."""
+    rules, recorded = tolerance(np.dtype(np.float64)), size * np.array([1.0, -0.5])
+
+    def passed(change, **scale):
+        return compare("output.y", recorded + size * np.array([0, change]), recorded, rules, exact=False, **scale).passed
+
+    assert passed(0.9e-10) and not passed(1.1e-10)
+    assert passed(0.9e-10, largest=size * 1e3) and not passed(1.1e-10, largest=size * 1e3)
+    assert passed(0.9e-8, largest=size * 1e6) and not passed(1.1e-8, largest=size * 1e6)
+    assert not passed(1.1e-8, largest=size * 1e6, gradient=True)
+    assert compare("output.y", np.zeros(2), np.zeros(2), rules, exact=False).passed
+    assert not compare("output.y", np.full(2, 1e-300), np.zeros(2), rules, exact=False).passed
 
 
 def test_nan_and_infinity_are_not_within_any_bound(recorded):

@@ -27,7 +27,7 @@ MUTATIONS = [
              "if inverse else transposed(x, axis, heads, M)", "if False else transposed(x, axis, heads, M)", "value"),
     Mutation("regroup", "the backward goes forward", "transposed(dy, axis, heads, M) if inverse else transposed(dy, axis, M, heads)",
              "transposed(dy, axis, M, heads) if inverse else transposed(dy, axis, heads, M)", "adjoint"),
-    Mutation("scale_aware_aggregation", "not regrouped", "p = regroup.forward(x, heads=heads)[0]", "p = x.copy()", "value"),
+    Mutation("scale_aware_aggregation", "not regrouped", "p, _ = regroup.forward(x, heads=proj0_weight.shape[1])", "p = x.copy()", "value"),
     Mutation("scale_aware_aggregation", "the first bias is forgotten",
              " + proj0_bias[:, None, None]", " + 0 * proj0_bias[:, None, None]", "value"),
     Mutation("scale_aware_aggregation", "training statistics in evaluation",

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 import pytest
 
+from pyhybrid.errors import ConstraintError
 from pyhybrid.nn import Module, StateDictError
 
 
@@ -125,3 +127,64 @@ def test_an_inline_child_lends_its_arrays_to_the_parent():
     assert {"layer.own", "layer.third.weight"} <= set(nested.state_dict())
     assert "layer.third" in dict(nested.named_modules()) and "layer.group" in dict(nested.named_modules())
     assert all(module.training for _, module in nested.train().named_modules())
+
+
+@dataclass(eq=False)
+class Counter(Module):
+    """x -> x; counts its forwards, fails if told to."""
+
+    fails: bool = False
+    share: float = 0.5
+    limit: float | None = None
+
+    def __post_init__(self) -> None:
+        self.buffers["count"] = np.zeros(())
+
+    def forward(self, x):
+        self.buffers["count"] = self.buffers["count"] + 1
+        if self.fails:
+            raise KeyboardInterrupt
+        return x, None
+
+
+@dataclass(eq=False)
+class Row(Module):
+    """x -> x through all children."""
+
+    def forward(self, x):
+        for child in self.children.values():
+            x, _ = child.forward(x)
+        return x, None
+
+
+def test_a_forward_in_training_changes_all_buffers_or_none():
+    row = Row()
+    row.children |= {"first": Counter(), "inner": Row(), "last": Counter(fails=True)}
+    row.children["inner"].children["second"] = Counter()
+    counts = lambda: {name: int(value) for name, value in row.state_dict().items()}
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            row.train().forward(np.ones(2))
+        assert set(counts().values()) == {0}
+    row.children["last"].fails = False
+    row.forward(np.ones(2))
+    assert set(counts().values()) == {1}
+    row.children["last"].fails = True
+    with pytest.raises(KeyboardInterrupt):
+        row.eval().forward(np.ones(2))
+    assert set(counts().values()) == {2}, "only training is guarded: in evaluation nothing of ours changes"
+
+
+def test_switches_and_numbers_are_what_they_are_declared_as():
+    assert Counter(np.True_, np.float32(2), 3).fails and Counter(limit=None).share == 0.5 and Counter(share=Fraction(1, 3))
+    for wrong in ({"fails": 1}, {"fails": "False"}, {"fails": None}):
+        with pytest.raises(ConstraintError, match=r"Counter: fails must be True or False; got "):
+            Counter(**wrong)
+    for name, values in (("share", ("3", None, True, np.nan, np.inf, [1.0])), ("limit", ("3", False, np.nan))):
+        for value in values:
+            with pytest.raises(ConstraintError, match=rf"Counter: {name} must be a finite number.*; got "):
+                Counter(**{name: value})
+    layer = Counter()
+    with pytest.raises(ConstraintError, match="share"):
+        layer.share = "0.5"
+    assert layer.share == 0.5

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from nn.judge import judge, randomise
 from pyhybrid import check, cli
 from pyhybrid.errors import ConstraintError
 from pyhybrid.nn import LayerNorm, StateDictError, summarize
+from pyhybrid.ops import modulation
 from pyhybrid.papers import VARIANTS, build, find
 from pyhybrid.papers.smt import (
     CARD,
@@ -333,6 +335,29 @@ def test_dw_conv_is_another_name_of_local_conv(rng):
         other.load_state_dict(state | {"block3.1.attn.dw_conv.weight": state["block3.1.attn.local_conv.weight"]})
 
 
+@pytest.mark.parametrize(("layer", "prefix"), [(lambda: SMTBlock(4, "msa", 2, 2), "attn."), (lambda: MultiHeadAttention(4, 2), "")])
+def test_dw_conv_is_understood_by_parts_of_the_network_too(rng, layer, prefix):
+    made, other = randomise(layer(), rng), layer()
+    old = {name.replace(f"{prefix}local_conv.", f"{prefix}dw_conv."): value for name, value in made.state_dict().items()}
+    assert f"{prefix}dw_conv.bias" in old
+    other.load_state_dict(old)
+    assert (other.params | other.state_dict())[f"{prefix}local_conv.bias"].tolist() == old[f"{prefix}dw_conv.bias"].tolist()
+
+
+def test_mixers_lead_from_the_cache_of_a_network_to_its_modulators(rng):
+    model = randomise(tiny(), rng)
+    _, cache = model.forward(rng.standard_normal((1, 3, 17, 19)))
+    mixers = model.mixers(cache)
+    kinds = [kind for stage in model.stages for kind in stage.kinds]
+    assert list(mixers) == [f"block{s}.{n}.attn" for s, stage in enumerate(model.stages, 1) for n in range(len(stage.kinds))]
+    for (name, (layer, own)), kind in zip(mixers.items(), kinds, strict=True):
+        assert ("modulator" in layer.intermediates(own)) == (kind == "sam"), name
+    layer, own = mixers["block1.0.attn"]
+    found = layer.intermediates(own)
+    z, _ = modulation.forward(found["v"], found["modulator"])
+    assert layer is model.stages[0].blocks["block1.0"].children["attn"] and (z == found["z"]).all()
+
+
 def test_partial_and_foreign_states_are_refused(rng):
     model, scaled = tiny(), tiny(use_layerscale=True)
     before = {name: value.copy() for name, value in model.state_dict().items()}
@@ -599,8 +624,48 @@ def test_sizes_are_whole_numbers(make, text):
 
 
 def test_an_image_smaller_than_the_network_is_refused():
-    with pytest.raises(ConstraintError, match="conv2d"):
+    with pytest.raises(ConstraintError, match="SMT: x must be large enough to leave the stem a token; got 2 x 32 pixels"):
         tiny().forward(np.zeros((1, 3, 2, 32)))
+    assert tiny().forward(np.zeros((1, 3, 3, 32)))[0].shape == (1, 3)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: SMTBlock(4, "sam", 2, mlp_ratio="3"), "SMTBlock: mlp_ratio must be a finite number; got '3'"),
+        (lambda: tiny(mlp_ratios="1111"), "SMTBlock: mlp_ratio must be a finite number; got '1'"),
+        (lambda: SMTBlock(4, "sam", 2, qkv_bias="False"), "SMTBlock: qkv_bias must be True or False; got 'False'"),
+        (lambda: ScaleAwareModulation(64, 4, 8), "ScaleAwareModulation: qkv_bias must be True or False; got 8"),
+        (lambda: SMTBlock(4, "sam", 2, use_layerscale=True, layerscale_value=None), "layerscale_value must be a finite number; got None"),
+        (lambda: MultiHeadAttention(4, 2, True, float("nan")), "qk_scale must be a finite number or None; got nan"),
+        (lambda: MixedConv(8, 4, (3, 5)), "MixedConv: kernel_sizes must be one for each of 4 heads; got (3, 5)"),
+        (lambda: ScaleAwareModulation(8, 4, kernel_sizes=(3, 5)), "MixedConv: kernel_sizes must be one for each of 4 heads; got (3, 5)"),
+        (lambda: Stem(4, padding=-1), "Stem: padding must be a whole number from 0"),
+        (lambda: PatchEmbed(4, 4, padding=1.5), "PatchEmbed: padding must be a whole number"),
+        (lambda: tiny(depths=(1.0, 1, 2, 1)), "SMT: depths must be a whole number"),
+    ],
+)  # fmt: skip
+def test_options_of_another_kind_are_refused_by_name(make, message):
+    with pytest.raises((ConstraintError, TypeError, ValueError), match=re.escape(message)):
+        make()
+
+
+def test_factors_that_are_no_array_are_refused(rng):
+    block = SMTBlock(4, "sam", 2)
+    with pytest.raises(ConstraintError, match=r"scale must be an array of one factor per sample, \(2,\); got \[1.0, 0.0\]"):
+        block.forward(rng.standard_normal((2, 9, 4)), (3, 3), ([1.0, 0.0], None))
+
+
+def test_a_training_forward_that_fails_leaves_the_statistics(rng):
+    """Stage 4 has one value per channel left, and refuses; by then the stem's statistics had moved."""
+    model = tiny(mix="sam").train()
+    before = model.state_dict()
+    with pytest.raises(ConstraintError, match="batch_norm"):
+        model.forward(rng.standard_normal((1, 3, 32, 32)))
+    assert all((model.state_dict()[name] == value).all() for name, value in before.items())
+    model.forward(rng.standard_normal((2, 3, 32, 32)))
+    moved = {name for name, value in before.items() if not (model.state_dict()[name] == value).all()}
+    assert moved == {name for name in before if "running" in name or name.endswith("tracked")}
 
 
 def test_options_of_the_card_change_what_is_built_or_computed(rng):
@@ -623,7 +688,7 @@ def test_options_of_the_card_change_what_is_built_or_computed(rng):
 
 def test_names_of_the_card_are_parameters():
     known = set()
-    for layer in (sam(4, 2), MultiHeadAttention(4, 2), SMTBlock(4, "sam", use_layerscale=True)):
+    for layer in (sam(4, 2), MultiHeadAttention(4, 2), SMTBlock(4, "sam", use_layerscale=True), tiny()):
         known |= set(layer.named_params())
     assert {name for name, _, _ in CARD.names} <= known
 

@@ -97,6 +97,7 @@ CORNERS: dict[str, list[Pins]] = {
         dict(lead=(2, 3), C=5, O=4, bias=True, regime="whole"), dict(lead=(1,), C=300, O=2, regime="whole"),
         dict(lead=(17,), C=33, O=35, bias=True, channels_first=True), dict(lead=(2, 3), O=0, channels_first=True),
         dict(lead=(3, 1, 2), C=5, O=4, bias=True, channels_first=True, regime="whole"),
-        dict(lead=(2, 3), C=0, bias=True, channels_first=True), dict(lead=(0, 2), channels_first=True), dict(lead=(2, 0), channels_first=True),
+        dict(lead=(2, 3), C=0, bias=True, channels_first=True), dict(lead=(0, 2), channels_first=True),
+        dict(lead=(2, 0), channels_first=True),
     ],
 }

@@ -58,7 +58,7 @@ class SamePad(Module):
 
     kernel_size: int
     stride: int
-    fill: float = 0.0
+    fill: float | int = 0.0         # -inf too, below every number
 
     def forward(self, x: Array) -> tuple[Array, Any]:
         missing = [max((-(-n // self.stride) - 1) * self.stride + self.kernel_size - n, 0) for n in x.shape[2:]]

@@ -12,8 +12,9 @@ from pyhybrid.papers.smt.attention import MultiHeadAttention
 from pyhybrid.papers.smt.block import DWMLP, SMTBlock
 from pyhybrid.papers.smt.embed import PatchEmbed, Stem
 from pyhybrid.papers.smt.equations import ComposedAggregation
-from pyhybrid.papers.smt.model import SMT, Stage, official_names
+from pyhybrid.papers.smt.model import SMT, Stage
 from pyhybrid.papers.smt.modulation import Aggregation, MixedConv, ScaleAwareModulation
+from pyhybrid.papers.smt.parts import official_names
 from pyhybrid.papers.smt.schedule import STRATEGIES, block_kinds
 
 __all__ = [
@@ -42,7 +43,6 @@ CARD = Card(
     venue="ICCV 2023",
     code="github.com/AFeng-x/SMT",
     layer="pyhybrid.papers.smt.ScaleAwareModulation",
-    # Only the number (1) is certain; the later ones follow the order of the text, so quote operators by name.
     equations=(
         Equation("(1)", "MHMC: the channels are cut into heads, head t filtered depthwise by a kernel of size 2t + 3",
                  (*ops("mixed_conv"), *_smt("MixedConv"))),
@@ -66,6 +66,12 @@ CARD = Card(
                  ("pyhybrid.papers.smt.costs.network", "pyhybrid.papers.smt.costs.crossover")),
     ),
     names=(
+        ("patch_embed1.conv.0.weight", "weight of conv2d", "stem: (C, 3, k, k), k = head_conv, no bias; conv.1 is its batch norm"),
+        ("patch_embed1.conv.3.weight", "weight of conv2d", "stem: (C, C, 2, 2)"),
+        ("patch_embed2.proj.weight", "weight of conv2d", "and 3, 4: overlapping patches, (C, C of the stage before, 3, 3)"),
+        ("patch_embed1.norm.weight", "weight of layer_norm", "and 2, 3, 4: of the tokens, (C,)"),
+        ("norm1.weight", "weight of layer_norm", "after stage 1, and 2, 3, 4, (C,); in a block, before attn, and norm2 before mlp"),
+        ("head.weight", "weight of linear", "(classes, C of the last stage)"),
         ("v.weight", "weight of linear", "W_v, (C, C)"),
         ("s.weight", "weight of linear", "W_s, (C, C)"),
         ("local_conv_1.weight", "weight of mixed_conv", "kernels of head 1, (C/N, 1, 3, 3); local_conv_2 5x5, ...; see mixed_conv.pack"),
@@ -76,8 +82,12 @@ CARD = Card(
         ("q.weight", "weight of linear", "attention: (C, C)"),
         ("kv.weight", "weight of linear", "attention: (2C, C), the keys of all heads first"),
         ("local_conv.weight", "weight of conv2d", "attention: the kernel on the values, (C, 1, 3, 3)"),
+        ("mlp.fc1.weight", "weight of linear", "block: (rC, C); fc2 (C, rC)"),
         ("mlp.dwconv.dwconv.weight", "weight of conv2d", "block: (rC, 1, 3, 3)"),
-        ("gamma_1", "gamma of layer_scale", "block with layer scale: (C,)"),
+        ("gamma_1", "gamma of layer_scale", "block with layer scale: (C,); gamma_2 that of mlp"),
     ),
     differences=DIFFERENCES,
+    note="Only the number (1) is certain; the later ones follow the order of the text, so quote operators by name. Letters: C channels, "
+         "N heads of M = C/N channels, head t from 0 to N - 1, group i from 0 to M - 1, e the expansion within a group (eC maps in all), "
+         "r the ratio of the perceptron.",
 )

@@ -9,25 +9,26 @@ __all__ = ["DIFFERENCES"]
 BLOCK = "pyhybrid.papers.smt.SMTBlock"
 NETWORK = "pyhybrid.papers.smt.SMT"
 
-# "Listing" is the operator alone, as blogs have it. The paper's equations are known here as others quote them: only the number (1) and
-# what the abstract says are certain, so its side is marked where it decides something.
+# The listing is the operator alone, as blogs have it: it shows the projections and the aggregation, and nothing of the network. The
+# paper's equations are known here as others quote them: only the number (1) and what the abstract says are certain, so its side is marked
+# where it decides something.
 DIFFERENCES = (
     Difference("projections of the operator", "V = W_v X and Mod = SAA(MHMC(W_s X)); Z = Mod * V is the end",
-               "v, s, and a linear map proj with a bias after the product; listing: v and s, and it ends with Z", "as the code",
-               (("project_out", False),)),
+               "v, s, and a linear map proj with a bias after the product", "as the code", (("project_out", False),),
+               listing="v and s, and it ends with Z: official weights lose proj"),
     Difference("biases of the operator", "none in the equations",
-               "v and s have one if qkv_bias, which every model sets; listing: reads qkv_bias without taking it, and fails", "a bias",
-               (("qkv_bias", False),)),
+               "v and s have one if qkv_bias, which every model sets", "a bias", (("qkv_bias", False),),
+               listing="reads qkv_bias without taking it, and fails"),
     Difference("order of the aggregation", "W_inter of W_intra of the groups",
-               "proj0, batch norm, GELU, proj1; listing: the same", "as the code"),
+               "proj0, batch norm, GELU, proj1", "as the code", listing="as the code"),
     Difference("what lies between W_intra and W_inter", "nothing: the equations, as others quote them, are linear",
-               "batch norm and GELU; listing: the same", "as the code", (("norm_act", False),)),
+               "batch norm and GELU", "as the code", (("norm_act", False),), listing="as the code"),
     Difference("narrowing after W_intra", "as others describe it, up and down within each group, then a 1x1 convolution across the groups",
                "up within each group; the way down is the dense convolution across the groups", "as the code",
                (("fusion", "grouped"),)),
     Difference("W_intra of different groups", "the equations, as others quote them, have no group index: one matrix for all",
                "one for each group", "as the code", (("shared", True),)),
-    Difference("order of the channels", "group i holds map i of every head, eq. (4)",
+    Difference("order of the channels", "group i holds map i of every head",
                "heads are contiguous channels; the groups come of stacking the heads behind the channel axis. proj1 returns to the "
                "ordinary order without an inverse permutation", "as the code, by the operator regroup"),
     Difference("kernel sizes", "3, 5, 7, 9 for four heads", "3, 5, 7, ... for any number; other ports begin with 1", "3, 5, 7, ...",
@@ -72,7 +73,7 @@ DIFFERENCES = (
     Difference("input channels", "3", "in_chans is ignored", "any number", (("in_channels", 4),), NETWORK),
     Difference("number of stages", "4", "any other fails", "any number, with mix given as rows"),
     Difference("where the modulator is kept", "-", "on the module, with its graph: a trained model cannot be copied",
-               "in the cache; `intermediates` reads it off"),
+               "in the cache: `intermediates` of the layer reads it off; SMT.mixers gives every block's layer and cache"),
     Difference("other methods", "-", "reset_classifier fails, freeze_patch_emb freezes nothing, no_weight_decay names what does not exist",
                "none of them"),
     Difference("start of the weights", "not stated",

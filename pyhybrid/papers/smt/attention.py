@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from pyhybrid.nn import Module, Seed, add, init, join_heads, prefixed, split_heads, to_map, to_tokens
+from pyhybrid.nn import Seed, add, init, join_heads, prefixed, split_heads, to_map, to_tokens
 from pyhybrid.ops import attention, conv2d
-from pyhybrid.papers.smt.parts import check_sizes, check_tokens, convolution, heads_of, linear_map
+from pyhybrid.papers.smt.parts import OfficialNames, check_sizes, check_tokens, convolution, heads_of, linear_map
 
 __all__ = ["MultiHeadAttention"]
 
@@ -19,7 +19,7 @@ Pair = tuple[int, int]
 
 
 @dataclass(eq=False)
-class MultiHeadAttention(Module):
+class MultiHeadAttention(OfficialNames):
     """x (B, H·W, dim), tokens of a map of `size` -> (B, H·W, dim): proj(softmax(scale·q kᵀ) v + DW3x3(v)).
 
     Rows of `kv` are [keys of all heads | values of all heads]. qk_scale=None means d^(-1/2), and so does 0, as in the official code.

@@ -12,7 +12,7 @@ from pyhybrid.nn import DropPath, LayerNorm, Module, Seed, add, init, prefixed, 
 from pyhybrid.ops import gelu, layer_scale
 from pyhybrid.papers.smt.attention import MultiHeadAttention
 from pyhybrid.papers.smt.modulation import ScaleAwareModulation
-from pyhybrid.papers.smt.parts import check_scales, check_sizes, check_tokens, convolution, linear_map, pixel_map
+from pyhybrid.papers.smt.parts import OfficialNames, check_scales, check_sizes, check_tokens, convolution, linear_map, pixel_map
 
 __all__ = ["DWMLP", "KINDS", "SMTBlock"]
 
@@ -26,8 +26,8 @@ KINDS = ("sam", "msa")
 class DWMLP(Module):
     """x (B, H·W, in_features), tokens of a map of `size` -> same shape: fc2(GELU(h + DW3x3(h))), h = fc1(x).
 
-    The skip around the depthwise convolution lies inside the activation. dwconv=False is the plain perceptron. With the convolution all
-    runs on maps, where the linear maps are 1x1 convolutions: so x and y change their order, not the hidden maps, which are larger.
+    The skip around the depthwise convolution lies inside the activation. dwconv=False is the plain perceptron. With the convolution the
+    hidden numbers are maps: fc1 makes them of tokens, fc2 is a 1x1 convolution, and only y changes its order.
     """
 
     in_features: int
@@ -43,17 +43,17 @@ class DWMLP(Module):
         check_sizes("DWMLP", in_features=self.in_features, hidden_features=self.hidden_features)
         common: dict[str, Any] = {"dtype": init.float_type("DWMLP", self.dtype), "seed": init.generator(self.seed)}
         C, hidden = self.in_features, self.hidden_features
-        linear = pixel_map if self.dwconv else linear_map
-        self.children["fc1"] = linear(C, hidden, **common)
+        self.children["fc1"] = linear_map(C, hidden, channels_first=self.dwconv, **common)
         if self.dwconv:
             self.children[self.CONV] = convolution(hidden, hidden, 3, padding=1, groups=hidden, **common)
-        self.children["fc2"] = linear(hidden, C, **common)
+        self.children["fc2"] = (pixel_map if self.dwconv else linear_map)(hidden, C, **common)
 
     def forward(self, x: Array, size: Pair) -> tuple[Array, Any]:           # type: ignore[override]
         parts, size = self.children, check_tokens("DWMLP", x, size, self.in_features)
-        h, c_fc1 = parts["fc1"].forward(to_map(x, size) if self.dwconv else x)
+        h, c_fc1 = parts["fc1"].forward(x)
         t, c_conv = h, None
         if self.dwconv:
+            h = h.reshape(*h.shape[:2], *size)
             near, c_conv = parts[self.CONV].forward(h)
             t = add(h, near)
         a, c_act = gelu.forward(t)
@@ -67,13 +67,13 @@ class DWMLP(Module):
         dh, grads = dt, prefixed("fc2", of_fc2)
         if self.dwconv:
             from_near, own = parts[self.CONV].backward(dt, c_conv)
-            dh, grads = add(dt, from_near), grads | prefixed(self.CONV, own)
+            dh, grads = add(dt, from_near).reshape(*dt.shape[:2], dy.shape[1]), grads | prefixed(self.CONV, own)
         dx, of_fc1 = parts["fc1"].backward(dh, c_fc1)
-        return to_tokens(dx) if self.dwconv else dx, grads | prefixed("fc1", of_fc1)
+        return dx, grads | prefixed("fc1", of_fc1)
 
 
 @dataclass(eq=False)
-class SMTBlock(Module):
+class SMTBlock(OfficialNames):
     """x (B, H·W, dim), tokens of a map of `size` -> y, same shape: h = x + D1·γ1·attn(norm1(x)), y = h + D2·γ2·mlp(norm2(h)).
 
     kind="sam" has modulation for attn and needs ca_num_heads, kind="msa" attention and sa_num_heads. γ1 and γ2 are factors per channel,

@@ -9,7 +9,7 @@ import numpy as np
 
 from pyhybrid.nn import BatchNorm2d, LayerNorm, Module, Operator, Seed, chain_backward, chain_forward, init, prefixed, to_map, to_tokens
 from pyhybrid.ops import relu
-from pyhybrid.ops._sizes import pair
+from pyhybrid.ops._sizes import integer, pair
 from pyhybrid.papers.smt.parts import check_sizes, convolution
 
 __all__ = ["Embedding", "PatchEmbed", "Stem", "official_padding"]
@@ -43,10 +43,11 @@ class Embedding(Module):
 
 @dataclass(eq=False)
 class Stem(Embedding):
-    """x (B, in_channels, H, W) -> tokens (B, h·w, dim), h = ⌊⌈H/2⌉/2⌋: convolution, batch norm, ReLU, 2x2 convolution, layer norm.
+    """x (B, in_channels, H, W) -> tokens (B, h·w, dim): convolution, batch norm, ReLU, 2x2 convolution, layer norm.
 
     The first convolution has kernel `head_conv`, stride 2 and no bias, the second stride 2 and no padding: of an odd map it drops the last
-    row and column. padding=None means head_conv // 2, which agrees with `official_padding` for the kernels in use, 3 and 7.
+    row and column, so that h = ⌊⌈H/2⌉/2⌋ as things stand. padding=None means head_conv // 2, which agrees with `official_padding` for the
+    kernels in use, 3 and 7.
     """
 
     dim: int
@@ -64,7 +65,7 @@ class Stem(Embedding):
         C = self.dim
         check_sizes("Stem", dim=C, head_conv=self.head_conv, in_channels=self.in_channels)
         common: dict[str, Any] = {"dtype": init.float_type("Stem", self.dtype), "seed": init.generator(self.seed)}
-        self.pad = self.head_conv // 2 if self.padding is None else self.padding
+        self.pad = self.head_conv // 2 if self.padding is None else integer("Stem: padding", self.padding, 0)
         self.children |= {
             "conv.0": convolution(self.in_channels, C, self.head_conv, 2, self.pad, bias=False, **common),
             "conv.1": BatchNorm2d(C, **common), "relu": Operator(relu), "conv.3": convolution(C, C, 2, 2, **common),
@@ -77,9 +78,9 @@ class Stem(Embedding):
 
 @dataclass(eq=False)
 class PatchEmbed(Embedding):
-    """x (B, in_chans, H, W) -> tokens (B, ⌈H/2⌉·⌈W/2⌉, embed_dim): a 3x3 convolution of stride 2, whose patches overlap, and layer norm.
+    """x (B, in_chans, H, W) -> tokens (B, h·w, embed_dim): a convolution, and layer norm. Patches wider than the stride overlap.
 
-    padding=None means patch_size // 2.
+    As it stands the kernel is 3x3 and the stride 2, so that h = ⌈H/2⌉. padding=None means patch_size // 2.
     """
 
     in_chans: int
@@ -97,7 +98,7 @@ class PatchEmbed(Embedding):
     def __post_init__(self) -> None:
         check_sizes("PatchEmbed", in_chans=self.in_chans, embed_dim=self.embed_dim, patch_size=self.patch_size, stride=self.stride)
         common: dict[str, Any] = {"dtype": init.float_type("PatchEmbed", self.dtype), "seed": init.generator(self.seed)}
-        self.pad = self.patch_size // 2 if self.padding is None else self.padding
+        self.pad = self.patch_size // 2 if self.padding is None else integer("PatchEmbed: padding", self.padding, 0)
         self.children |= {"proj": convolution(self.in_chans, self.embed_dim, self.patch_size, self.stride, self.pad, **common),
                           "norm": LayerNorm(self.embed_dim, self.norm_eps, **common)}
 

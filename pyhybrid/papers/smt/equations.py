@@ -20,7 +20,7 @@ Grads = dict[str, Array]
 
 @dataclass(eq=False)
 class ComposedAggregation(Module):
-    """x (B, channels, H, W), head by head -> modulator, same shape: W_inter(W_intra(groups of x)), eqs. (2)-(4).
+    """x (B, channels, H, W), head by head -> modulator, same shape: W_inter(W_intra(groups of x)).
 
     fusion    "dense", the official code: `proj0` widens within the groups, `proj1` brings all of them back to `channels` at once;
               "grouped": `proj_down` brings back each group by itself, and `proj1` (channels to channels) mixes them

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 
@@ -10,12 +10,13 @@ import numpy as np
 
 from pyhybrid.errors import ConstraintError
 from pyhybrid.nn import LayerNorm, Module, Seed, init, prefixed, to_map, to_tokens
+from pyhybrid.ops._sizes import integer
 from pyhybrid.papers.smt.block import SMTBlock
 from pyhybrid.papers.smt.embed import Embedding, PatchEmbed, Stem
-from pyhybrid.papers.smt.parts import check_scales, check_sizes, linear_map
+from pyhybrid.papers.smt.parts import OfficialNames, check_scales, check_sizes, linear_map
 from pyhybrid.papers.smt.schedule import block_kinds
 
-__all__ = ["SMT", "Stage", "official_names"]
+__all__ = ["SMT", "Stage"]
 
 Array = np.ndarray
 Grads = dict[str, Array]
@@ -23,7 +24,7 @@ Pair = tuple[int, int]
 PathScales = Sequence[tuple[Array | None, Array | None]]       # of every block, D1 and D2
 
 
-class Stage(Module):
+class Stage(OfficialNames):
     """x (B, C, H, W) -> tokens (B, h·w, dim) of the map `grid((H, W))`: an embedding, one block per entry of `kinds`, layer norm.
 
     A stage of both kinds is the paper's MIX. Parameters are named as in the whole network: patch_embed{number}, block{number}.{n},
@@ -67,8 +68,8 @@ class Stage(Module):
 
 
 @dataclass(eq=False)
-class SMT(Module):
-    """x (B, in_channels, H, W), of any size -> logits (B, num_classes).
+class SMT(OfficialNames):
+    """x (B, in_channels, H, W), H and W at least 3 -> logits (B, num_classes).
 
     `mix` says which blocks modulate and which attend: a name in `schedule.STRATEGIES`, or a row of S and M per stage. A stage needs
     ca_num_heads where it modulates and sa_num_heads where it attends; the official code writes -1 where neither is used. Stochastic
@@ -108,6 +109,7 @@ class SMT(Module):
             raise ConstraintError(f"SMT: {', '.join(per_stage)} must name as many stages, at least one; "
                                   f"got {', '.join(str(value) for value in per_stage.values())}")
         check_sizes("SMT", num_classes=self.num_classes)
+        self.depths = tuple(integer("SMT: depths", depth, 0) for depth in self.depths)
         common: dict[str, Any] = {"dtype": init.float_type("SMT", self.dtype), "seed": init.generator(self.seed)}
         options = {name: getattr(self, name) for name in ("qkv_bias", "qk_scale", "use_layerscale", "layerscale_value", "expand_ratio",
                                                           "norm_eps", "local_conv", "dwconv", "sam")}
@@ -128,6 +130,8 @@ class SMT(Module):
     def forward(self, x: Array, path_scales: PathScales | None = None) -> tuple[Array, Any]:
         if x.ndim != 4 or x.shape[1] != self.in_channels:
             raise ConstraintError(f"SMT: x must be (B, {self.in_channels}, H, W); got shape {x.shape}")
+        if 0 in self.stages[0].grid(x.shape[2:]):
+            raise ConstraintError(f"SMT: x must be large enough to leave the stem a token; got {x.shape[2]} x {x.shape[3]} pixels")
         scales = [(None, None)] * sum(self.depths) if path_scales is None else list(path_scales)
         check_scales("SMT", scales, sum(self.depths), "a pair for every block")
         size, found = (x.shape[2], x.shape[3]), []
@@ -155,15 +159,11 @@ class SMT(Module):
         """stage1_tokens, …: what every stage hands on, (B, h·w, C), after its norm."""
         return {f"stage{s}_tokens": tokens for s, (tokens, _, _) in enumerate(cache[0], 1)}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """As for every layer, all or nothing; `official_names` is applied first."""
-        super().load_state_dict(official_names(state))
+    def mixers(self, cache: Any) -> dict[str, tuple[Module, Any]]:
+        """By official name, block1.0.attn and so on: the layer that modulates or attends, and its part of the cache.
 
-
-def official_names(state: Mapping[str, Any]) -> dict[str, Any]:
-    """`attn.dw_conv.` as `attn.local_conv.`: for three days, and in the detection code still, attention's convolution had that name.
-
-    A name is left alone where the state holds the other one too, so that loading reports it.
-    """
-    renamed = {name: name.replace(".attn.dw_conv.", ".attn.local_conv.") for name in state}
-    return {name if new != name and new in state else new: state[name] for name, new in renamed.items()}
+        With `layer, own = model.mixers(cache)["block1.0.attn"]`, layer.intermediates(own)["modulator"] is the modulator of the first block.
+        """
+        return {f"{name}.attn": (block.children["attn"], c_block[0][1])
+                for stage, (_, _, (_, caches, _)) in zip(self.stages, cache[0], strict=True)
+                for (name, block), c_block in zip(stage.blocks.items(), caches, strict=True)}

@@ -1,7 +1,7 @@
 """Scale-aware modulation (SAM): a value times what parallel convolutions of several sizes made of the same input.
 
-Z = Mod ⊙ V, eq. (5), with V = W_v X and Mod = SAA(MHMC(W_s X)), eq. (6). MHMC filters each head by a kernel of its own size, eq. (1); SAA
-mixes the heads within groups that hold one channel of each, and then the groups, eqs. (2)-(4).
+Z = Mod ⊙ V with V = W_v X and Mod = SAA(MHMC(W_s X)). MHMC filters each head by a kernel of its own size, eq. (1); SAA
+mixes the heads within groups that hold one channel of each, and then the groups.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from pyhybrid.errors import choose
+from pyhybrid.errors import ConstraintError, choose
 from pyhybrid.nn import Module, Seed, add, chain_backward, chain_forward, init, prefixed, to_tokens
-from pyhybrid.ops import batch_norm, gelu, mixed_conv, modulation, scale_aware_aggregation
+from pyhybrid.ops import batch_norm, gelu, mixed_conv, modulation, regroup, scale_aware_aggregation
 from pyhybrid.papers.smt.equations import ComposedAggregation
 from pyhybrid.papers.smt.parts import check_sizes, check_tokens, heads_of, linear_map
 
@@ -43,7 +43,8 @@ class MixedConv(Module):
         rng, dtype = init.generator(self.seed), init.float_type("MixedConv", self.dtype)
         M = self.channels // heads_of("MixedConv", "num_heads", self.num_heads, self.channels)
         self.sizes = mixed_conv.official_sizes(self.num_heads) if self.kernel_sizes is None else tuple(self.kernel_sizes)
-        heads_of("MixedConv", "the number of kernel_sizes", len(mixed_conv.checked(self.sizes)), self.channels)
+        if len(mixed_conv.checked(self.sizes)) != self.num_heads:
+            raise ConstraintError(f"MixedConv: kernel_sizes must be one for each of {self.num_heads} heads; got {self.sizes}")
         for h, k in enumerate(self.sizes, 1):
             self.params[f"local_conv_{h}.weight"] = init.kaiming_normal((M, 1, k, k), dtype, rng, M)
             self.params[f"local_conv_{h}.bias"] = init.constant(0, (M,), dtype, rng)
@@ -108,7 +109,8 @@ class Aggregation(Module):
 
     def intermediates(self, cache: scale_aware_aggregation.Cache) -> dict[str, Array]:
         """The maps after proj0, bn and the activation `act`, (B, expand_ratio·channels, H, W), made again from the cache."""
-        _, e = scale_aware_aggregation.expanded(cache.x, cache.proj0_weight, cache.proj0_bias)
+        p, _ = regroup.forward(cache.x, heads=self.num_heads)
+        e = scale_aware_aggregation.expanded(p, cache.proj0_weight, cache.proj0_bias)
         u, _ = batch_norm.forward(e, cache.bn_weight, cache.bn_bias, cache.mean, cache.var, eps=cache.eps)
         return {"proj0": e, "bn": u, "act": gelu.forward(u)[0]}
 
@@ -117,9 +119,10 @@ class Aggregation(Module):
 class ScaleAwareModulation(Module):
     """x (B, H·W, dim), tokens of a map of `size` -> (B, H·W, dim): proj(SAA(MHMC(s(x))) ⊙ v(x)).
 
-    The first four arguments are the official constructor's. The others choose readings of the equations that the official code does not
-    follow: project_out=False ends with the product, as the equations and a widely copied listing do; `kernel_sizes` replaces 3, 5, 7, …;
-    `fusion`, `norm_act` and `shared` are those of `ComposedAggregation`.
+    The first four arguments bear the names of the official constructor, which also takes those of attention. The others choose readings
+    of the equations that the official code does not follow: project_out=False ends with the product, as the equations and a widely copied
+    listing do; `kernel_sizes` replaces 3, 5, 7, …; `fusion`, `norm_act` and `shared` are those of `ComposedAggregation`. A network hands
+    them on: SMT(sam={"fusion": "grouped"}).
     """
 
     dim: int

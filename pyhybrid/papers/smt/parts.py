@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import operator
+import re
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from pyhybrid.errors import ConstraintError
-from pyhybrid.nn import Conv2d, Linear, Seed, init
+from pyhybrid.nn import Conv2d, Linear, Module, Seed, init
 from pyhybrid.ops import pointwise_conv
 from pyhybrid.ops._sizes import integer, pair
 
-__all__ = ["check_scales", "check_sizes", "check_tokens", "convolution", "heads_of", "linear_map", "pixel_map"]
+__all__ = ["OfficialNames", "check_scales", "check_sizes", "check_tokens", "convolution", "heads_of", "linear_map", "official_names",
+           "pixel_map"]
 
 Array = np.ndarray
 Pair = tuple[int, int]
@@ -44,6 +47,23 @@ def check_tokens(owner: str, x: Array, size: Any, channels: int) -> Pair:
     if x.ndim != 3 or x.shape[1:] != (H * W, channels):
         raise ConstraintError(f"{owner}: x must be (B, {H}*{W}, {channels}), the tokens of a map of {H} x {W}; got shape {x.shape}")
     return H, W
+
+
+class OfficialNames(Module):
+    """x (...) -> y (...) as the layer itself has it: what holds, or is, attention, and loads it under either of its names."""
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """As for every layer, all or nothing; `official_names` is applied first."""
+        super().load_state_dict(official_names(state))
+
+
+def official_names(state: Mapping[str, Any]) -> dict[str, Any]:
+    """`dw_conv` as `local_conv`: for three days, and in the detection code still, attention's convolution had that name.
+
+    A name is left alone where the state holds the other one too, so that loading reports it.
+    """
+    renamed = {name: re.sub(r"(^|\.)dw_conv\.", r"\1local_conv.", str(name)) for name in state}
+    return {name if new != name and new in state else new: state[name] for name, new in renamed.items()}
 
 
 def linear_map(inputs: int, outputs: int, bias: bool = True, *, channels_first: bool = False, dtype: Any, seed: Seed) -> Linear:
