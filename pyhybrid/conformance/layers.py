@@ -26,7 +26,7 @@ def replay_layer(case: Case, layer: Module, x: Array, forward: Callable[[Array],
     Gradients of buffers do not exist; batch norm replaces its own in training mode. What a layer has of `intermediates` is asked for where
     the case records some.
     """
-    recorded = renamed(case.params())
+    recorded = {name: _whole(value) if name.endswith(COUNTER) else value for name, value in renamed(case.params()).items()}
     spelled = renamed({name: name for name in case.params()})
     # The counter of batches takes no part in the arithmetic. Where none is recorded it starts at 0 and is not compared.
     counted = any(name.endswith(COUNTER) for name in recorded)
@@ -48,3 +48,8 @@ def replay_layer(case: Case, layer: Module, x: Array, forward: Callable[[Array],
     found = intermediates(cache) if intermediates and (case.named("aux") or case.named("inter")) else {}
     aux: dict[str, Callable[[], Array]] = {name: partial(found.__getitem__, name) for name in found}
     return Replayed({output: y}, backward, aux, exact=exact, buffers=buffers, state=state)
+
+
+def _whole(count: Array) -> Array:
+    """A count that was recorded with the type of everything else."""
+    return count.astype(np.int64) if count.dtype.kind == "f" and (count == np.rint(count)).all() else count

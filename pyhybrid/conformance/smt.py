@@ -93,7 +93,8 @@ def replay_block(case: Case) -> Replayed:
     names = [name for name in ("path_scale_attn", "path_scale_mlp") if f"input.{name}" in case.arrays]
     if len(names) == 1 or (case.training and rate > 0 and not names):
         raise NotUnderstood("stochastic depth in training needs the factors path_scale_attn and path_scale_mlp")
-    scales = tuple(case.input(name, (B,)) for name in names) or (None, None)
+    ranks = [case.arrays[f"input.{name}"].ndim for name in names]        # the official masks are (B, 1, 1)
+    scales = tuple(case.input(name, (B, *[1] * (rank - 1))).reshape(B) for name, rank in zip(names, ranks, strict=True)) or (None, None)
     return _layer(case, layer, case.input("x", (B, H * W, C)), (H, W), scales)._replace(constants=frozenset(names))
 
 

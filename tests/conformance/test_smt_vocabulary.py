@@ -256,6 +256,26 @@ def test_attention_recorded_under_its_other_name(tmp_path, name):
     assert "dw_conv.weight: relative error" in damaged(tmp_path, name, rename_and_change)
 
 
+def test_masks_and_counters_of_another_form(tmp_path):
+    """Factors of stochastic depth as the official (B, 1, 1), counters of batches with the type of everything else."""
+    def reshape(_, arrays):
+        for key in ("input.path_scale_attn", "input.path_scale_mlp"):
+            arrays[key] = arrays[key].reshape(-1, 1, 1)
+
+    assert changed(tmp_path, "block_sam_c8_droppath_train", reshape) == ""
+
+    def floats(_, arrays):
+        for key in [key for key in arrays if key.endswith("num_batches_tracked")]:
+            arrays[key] = arrays[key].astype(np.float64)
+
+    assert changed(tmp_path, "smt_tiny_train", floats) == ""
+
+    def half(_, arrays):
+        arrays["param.block1.0.attn.bn.num_batches_tracked"] = np.array(0.5)
+
+    assert "num_batches_tracked is float64" in damaged(tmp_path, "smt_tiny_train", half)
+
+
 def test_mixed_convolution_of_dyadic_numbers_is_compared_exactly(tmp_path):
     def whole(shape):
         return np.random.default_rng(len(shape)).integers(-16, 17, shape) / 8.0
