@@ -57,6 +57,12 @@ def _linear(name: str, size: str, N: int, C: int, H: int) -> Work:
     return Work(name, "linear", size, draw(x=(N, H * H, C), weight=(4 * C, C), bias=(4 * C,)), {}, macs, 2 * macs)
 
 
+def _linear_to_maps(name: str, size: str, N: int, C: int, H: int) -> Work:
+    """SMT's projection before its mixed convolution: tokens in, maps out."""
+    macs = N * C * C * H * H
+    return Work(name, "linear", size, draw(x=(N, H * H, C), weight=(C, C), bias=(C,)), {"channels_first": True}, macs, 2 * macs)
+
+
 def _layer_norm(name: str, size: str, N: int, C: int, H: int) -> Work:
     return Work(name, "layer_norm", size, draw(x=(N, H * H, C), weight=(C,), bias=(C,)), {"axis": -1}, 0, 0)
 
@@ -226,6 +232,7 @@ OPERATORS: dict[str, Callable[..., Work]] = {
     "shift_sum": _shift_sum,
     "softmax": _softmax,
     "linear": _linear,
+    "linear_to_maps": _linear_to_maps,
     "layer_norm": _layer_norm,
     "layer_norm_of_maps": _layer_norm_of_maps,
     "batch_norm": _batch_norm,

@@ -98,7 +98,8 @@ def _max_pool2d(t: dict[str, Any], work: Work) -> Any:
 def _linear(t: dict[str, Any], work: Work) -> Any:
     import torch.nn.functional as F
 
-    return F.linear(t["x"], t["weight"], t["bias"])
+    y = F.linear(t["x"], t["weight"], t["bias"])
+    return y.transpose(-1, -2).contiguous() if work.config.get("channels_first") else y
 
 
 def _layer_norm(t: dict[str, Any], work: Work) -> Any:
