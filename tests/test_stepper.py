@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import html
+import importlib
 import importlib.util
+import inspect
 import io
 import json
 import re
@@ -17,7 +19,9 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from pyhybrid import stepper
+from pyhybrid import cli, stepper
+from pyhybrid.check import cases
+from pyhybrid.examples import EXAMPLES
 from pyhybrid.ops import conv2d, pointwise_conv, shift_sum, softmax
 from pyhybrid.stepper.parts import axis_names, parts, window
 from pyhybrid.trace import Trace, record
@@ -380,3 +384,37 @@ def test_a_screenshot_is_not_blank(pages, tmp_path, size, theme):
     address = f"{path.as_uri()}#step=9&theme={theme}"
     chromium(f"--window-size={size}", "--virtual-time-budget=3000", f"--screenshot={picture}", address)
     assert colours(picture) > 100
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_every_labelled_equation_is_a_step(name):
+    """Of the example or of another case of the operator, in its own functions or in those that it calls."""
+    operator = importlib.import_module(f"pyhybrid.ops.{name}")
+    missing = set(re.findall(r"\(([FB]\d+)\)", operator.__doc__))
+    arguments = [p.name for p in inspect.signature(operator.forward).parameters.values() if p.kind is p.POSITIONAL_OR_KEYWORD]
+    for case in cases.seeded(name, 12):
+        trace = stepper.trace_operator(operator, [case.arrays.get(argument) for argument in arguments], case.config, depth=3)
+        missing -= {label for step in trace for label in step.label.split(", ")}
+        if not missing:
+            break
+    assert not missing
+
+
+def test_command_finds_an_equation_where_it_stands(capsys):
+    def printed(*arguments):
+        code = cli.main(["step", *arguments, "--plain"])
+        out, err = capsys.readouterr()
+        return code, out + err
+
+    assert printed("scale_aware_aggregation", "--only", "F1")[1].startswith("── scale_aware_aggregation.forward ")
+    assert "(F3) z = act(t)" in printed("squeeze_excite", "--only", "F3")[1]                    # in a function that it calls
+    code, text = printed("linear", "--only", "F2")
+    assert code == 2 and "(F2) channels_first: " in text and "its options are channels_first=False, --set gives others" in text
+    code, text = printed("linear", "--only", "F2", "--set", "channels_first=True")
+    assert code == 0 and "y = turned(y)" in text
+    assert "K = softmax of k" in printed("linear_attention", "--only", "F5", "--set", "kind=efficient")[1]
+    for wrong, message in (("kind=other", "(C3)"), ("stride=2", "the options of linear_attention are kind, eps"), ("x", "NAME=VALUE")):
+        code, text = printed("linear_attention", "--set", wrong)
+        assert code == 2 and message in text, text
+    code, text = printed("conv2d", "--only", "Q1")
+    assert code == 2 and "no step carries the label Q1; there are F1" in text
