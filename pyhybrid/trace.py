@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable, Iterable
-from types import CodeType, FrameType
+from types import CodeType, FrameType, MethodType
 from typing import Any
 
 from pyhybrid._listing import Listing, Statement, labelled, read
@@ -30,7 +30,10 @@ def record(function: Callable[..., Any], /, *args: Any, depth: int = 1, **kwargs
     """
     from pyhybrid import backend  # inside: tracing a plain function needs no operator machinery at import
 
+    owner = getattr(function, "__self__", None)
     function = inspect.unwrap(getattr(function, "reference", function))
+    if inspect.isfunction(function) and owner is not None:      # a wrapped method: what it wraps has lost its layer
+        function = MethodType(function, owner)
     code = getattr(function, "__code__", None)
     if code is None:
         raise TypeError(f"only a function written in Python can be traced; got {function!r}")

@@ -14,6 +14,7 @@ import pytest
 
 from pyhybrid import trace
 from pyhybrid._listing import equations
+from pyhybrid.nn import Linear
 from pyhybrid.ops import acmix, conv2d, shift_sum, softmax
 from pyhybrid.trace import record
 
@@ -373,3 +374,12 @@ def test_the_recorder_is_small_and_imports_no_operator():
     modules = [n.module or "" for n in ast.walk(ast.parse(text)) if isinstance(n, ast.ImportFrom)]
     assert len(text.splitlines()) <= 120
     assert not [m for m in modules if m.startswith("pyhybrid.ops")]
+
+
+def test_a_layers_forward_and_backward_are_functions_like_any_other():
+    layer = Linear(3, 2, seed=1)
+    steps = record(layer.forward, np.ones((2, 3)))
+    y, cache = steps.result
+    assert steps[0].names[-1] == "x" and "linear.forward(x" in steps[-1].source and (y == layer.forward(np.ones((2, 3)))[0]).all()
+    steps = record(layer.backward, y, cache)
+    assert [step.name for step in steps][:2] == ["self, dy, cache", "grads"] and (steps.result[0] == layer.backward(y, cache)[0]).all()

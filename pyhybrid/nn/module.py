@@ -63,7 +63,8 @@ class Module:
     _kinds: ClassVar[dict[str, str]] = {}       # the options that are switches or numbers, see `__setattr__`
 
     def __init_subclass__(cls) -> None:
-        cls._kinds = cls._kinds | {name: kind for name, kind in cls.__annotations__.items() if kind in _KINDS}
+        declared = {name: getattr(kind, "__name__", str(kind)) for name, kind in cls.__annotations__.items()}
+        cls._kinds = cls._kinds | {name: kind for name, kind in declared.items() if kind in _KINDS}
         if "forward" in cls.__dict__:
             cls.forward = _all_or_nothing(cls.forward)      # type: ignore[method-assign]
 

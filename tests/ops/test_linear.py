@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from pyhybrid import check
+from pyhybrid import backend, check
 from pyhybrid.check import cases
 from pyhybrid.ops import linear, pointwise_conv
 
+needs_core = pytest.mark.skipif(not backend.available(), reason="the compiled core is not installed")
 JUDGE = {"oracle": naive.linear, "oracle_backward": naive.linear_backward, "step": "complex"}
 
 
@@ -93,3 +94,20 @@ def test_c4_channels_first_needs_tokens(refuses):
     refuses(linear, "C4", "x", np.zeros(3), np.zeros((2, 3)), channels_first=True)
     with pytest.raises(TypeError, match=r"channels_first must be True or False; got 1"):
         linear.forward(np.zeros((4, 3)), np.zeros((2, 3)), channels_first=1)
+
+
+@needs_core
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("N", "T", "C", "O"), [(5, 900, 37, 29), (17, 256, 64, 64), (3, 41, 300, 270)])
+def test_channels_first_has_the_same_bits_for_any_number_of_threads(dtype, N, T, C, O):
+    random = np.random.default_rng(N)
+    x, weight, bias, dy = (random.standard_normal(shape).astype(dtype) for shape in ((N, T, C), (O, C), (O,), (N, O, T)))
+    found = []
+    for threads in (1, 2, 3, 7):
+        with backend.use("rust"), backend.threads(threads):
+            y, cache = linear.forward(x, weight, bias, channels_first=True)
+            found.append((y, *linear.backward(dy, cache)))
+    for others in found[1:]:
+        assert all((a == b).all() for a, b in zip(found[0], others, strict=True))
+    tokens, cache = linear.forward(x, weight, bias)
+    assert (tokens.swapaxes(1, 2) == found[0][0]).all(), "the same sums, in another place"
