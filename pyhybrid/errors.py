@@ -13,11 +13,16 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["BackendUnavailable", "ConstraintError", "UsageError", "choose", "constraint_text", "describe", "require"]
+__all__ = ["BackendUnavailable", "ConstraintError", "OptionError", "UsageError", "check_cotangent", "choose", "constraint_text", "describe",
+           "require"]
 
 
 class ConstraintError(ValueError):
     """An argument breaks a labelled constraint (C…) of an operator."""
+
+
+class OptionError(ConstraintError, TypeError):
+    """An option of a layer is of another kind than it is declared as."""
 
 
 class BackendUnavailable(RuntimeError):
@@ -41,6 +46,12 @@ def choose(owner: str, name: str, value: Any, allowed: Iterable[Any]) -> None:
     known = tuple(allowed)
     if value not in known:
         raise ConstraintError(f"{owner}: {name} must be one of {known}; got {value!r}")
+
+
+def check_cotangent(owner: str, dy: Any, shape: tuple[int, ...]) -> None:
+    """`ConstraintError` unless dy, what a backward of `owner` is given, has the shape of its output."""
+    if not isinstance(dy, np.ndarray) or dy.shape != shape:
+        raise ConstraintError(f"{owner}: dy must have the output's shape {shape}; got dy = {describe(dy)}")
 
 
 def constraint_text(docstring: str | None, label: str) -> str:

@@ -34,7 +34,7 @@ def run(options: argparse.Namespace) -> int:
         print(console.wrapped(f"{equation.label:<14} {equation.statement}", 15))
         for name in equation.functions:
             print(f"{'':15} {name}")
-    print(console.paint("\nOfficial parameter names", "bold"))
+    print(console.paint(f"\n{card.names_of}", "bold"))
     print(console.table(["official", "argument", "what it is"], [list(row) for row in card.names]))
     print(console.paint("\nPaper against code", "bold"))
     for difference in card.differences:

@@ -16,6 +16,7 @@ from pyhybrid import stepper
 from pyhybrid.commands._options import need_positive
 from pyhybrid.errors import UsageError
 from pyhybrid.examples import EXAMPLES, example
+from pyhybrid.trace import Trace
 
 HELP = "step through an operator, forward and backward"
 
@@ -43,7 +44,11 @@ def run(options: argparse.Namespace) -> int:
             trace = stepper.trace_operator(operator, [*arrays.values()], config, depth=depth)
         except (TypeError, ValueError) as refused:
             raise UsageError(str(refused)) from None
-        if options.only is None or any(options.only in step.label.split(", ") for step in trace):
+        if options.only is None:
+            break
+        own = [step for step in trace if step.listing.name.startswith(f"{options.operator}.")]      # labels are those of a module
+        if any(options.only in step.label.split(", ") for step in own):
+            trace = Trace(own, trace.results)
             break
     else:       # not even in the functions that it calls
         if text := trace[0].listing.equations.get(options.only):

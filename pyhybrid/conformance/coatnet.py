@@ -125,8 +125,8 @@ def replay_transformer(case: Case) -> Replayed:
         options |= {"form": config.choice("mode", *FORMS, default="pre"), "pool": config.choice("pool_type", *POOLS, default="max2"),
                     "act": ACTS[config.choice("act", *ACTS, default="gelu_exact")]}
     x = case.input("x")
-    ceil = options.get("names") != "timm" or options["pool"] not in ("max2", "avg2")       # timm's 2x2 windows round down
-    layer = TransformerBlock(C, O, (grid[0], grid[1]), down, d, **options, ceil_pool=ceil, dtype=case.dtype)
+    ceil = options.get("ceil_pool", True)
+    layer = TransformerBlock(C, O, (grid[0], grid[1]), down, d, **options, dtype=case.dtype)
     near = all(n in ((2 * m, 2 * m + 1 - 2 * ceil) if down else (m,)) for n, m in zip(x.shape[2:], grid, strict=True))
     if x.ndim != 4 or x.shape[:2] != (config.whole("B"), C) or not near:
         raise NotUnderstood(f"array input.x has shape {x.shape}, the configuration says B, C_in and grid {grid}")
@@ -212,10 +212,11 @@ def _timm_mbconv(cfg: Config) -> Options:
 
 
 def _timm_transformer(cfg: Config) -> Options:
-    return _given(cfg, {
+    given = _given(cfg, {
         "expand_first": ("expand_first", cfg.flag), "shortcut_bias": ("shortcut_bias", cfg.flag), "pool_type": ("pool", _timm_pool(cfg)),
         "expand_ratio": ("ffn_ratio", cfg.number), "init_values": ("layer_scale", lambda key: cfg.number(key) or None),
         "rel_pos_type": ("table", lambda key: cfg.choice(key, "bias", "bias_tf"))})
+    return given | {"ceil_pool": given.get("pool", "avg2") not in ("max2", "avg2")}      # timm's 2x2 windows round down
 
 
 def _given(cfg: Config, readers: dict[str, tuple[str, Callable[[str], Any]]]) -> Options:

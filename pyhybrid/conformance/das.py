@@ -155,8 +155,9 @@ def replay_mobilenet(case: Case) -> Replayed:
     setting = config.items("setting")
     if not all(isinstance(row, list) and len(row) == 4 for row in setting):
         raise NotUnderstood("config setting must hold rows of four whole numbers")
-    net = MobileNetV2(setting, config.whole("stem"), config.whole("last"), config.whole("num_classes"), after=config.sizes("after"),
-                      gate=_gate_options(config), in_channels=_image(case).shape[1], dtype=case.dtype)
+    after, gate = config.sizes("after"), _gate_options(config)
+    net = MobileNetV2(setting, config.whole("stem"), config.whole("last"), config.whole("num_classes"), after=after,
+                      gate=gate if after else {}, in_channels=_image(case).shape[1], dtype=case.dtype)
     return replay_layer(case, net, _image(case), output="logits")
 
 
@@ -167,8 +168,8 @@ def replay_grad_cam(case: Case) -> Replayed:
         config.choice("model", "resnet_basic", "resnet_bottleneck")])
     config.choice("score", "logit before softmax", default="")
     config.choice("target", "output of gate das.L", default="")
-    config.choice("upsample", "bilinear, half-pixel centres (align_corners False)", default="")
-    config.choice("normalise", "min-max per image after upsampling; constant map -> zeros", default="")
+    config.text("upsample")         # in words: bilinear, half-pixel centres
+    config.text("normalise")        # min-max per image after upsampling, a constant map gives zeros
     x, classes = _image(case), config.sizes("classes")
     replayed = replay_layer(case, net, x, output="logits")
     outputs = dict(replayed.outputs)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pyhybrid.errors import check_cotangent
 from pyhybrid.nn.module import Module
 
 __all__ = ["ReLU6"]
@@ -21,4 +22,5 @@ class ReLU6(Module):
         return np.clip(x, 0, 6), x
 
     def backward(self, dy: Array, cache: Array) -> tuple[Array, dict[str, Array]]:
+        check_cotangent("ReLU6", dy, cache.shape)
         return np.where((cache <= 0) | (cache >= 6), np.zeros_like(dy), dy), {}

@@ -18,7 +18,8 @@ from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 
-from pyhybrid.errors import ConstraintError, describe
+from pyhybrid.errors import OptionError, describe
+from pyhybrid.ops._sizes import integer
 
 __all__ = ["Joined", "Module", "StateDictError"]
 
@@ -69,12 +70,12 @@ class Module:
             cls.forward = _all_or_nothing(cls.forward)      # type: ignore[method-assign]
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """An option that is declared as a switch or a number is one: "False" would be true, and "3" repeat what it is multiplied by."""
+        """An option that is declared as a switch, a number or several is that: "False" would be true, and "3" repeat what it multiplies."""
         kind = self._kinds.get(name)
         if kind is not None:
             fits, wanted = _KINDS[kind]
             if not fits(value):
-                raise ConstraintError(f"{type(self).__name__}: {name} must be {wanted}; got {describe(value)}")
+                raise OptionError(f"{type(self).__name__}: {name} must be {wanted}; got {describe(value)}")
         super().__setattr__(name, value)
 
     def forward(self, x: Any) -> tuple[Any, Any]:
@@ -84,6 +85,13 @@ class Module:
     def backward(self, dy: Any, cache: Any) -> tuple[Any, dict[str, Array]]:
         """dx and the gradient of every parameter, keyed by its dotted name."""
         raise NotImplementedError(f"{type(self).__name__} has no backward")
+
+    def need(self, least: int, *names: str) -> None:
+        """ValueError or TypeError, naming layer and option, unless these are whole numbers, or tuples of them, of at least `least`."""
+        for name in names:
+            value = getattr(self, name)
+            for number in value if isinstance(value, tuple | list) else (value,):
+                integer(f"{type(self).__name__}: {name}", number, least)
 
     def joined(self, following: Sequence[Module]) -> Joined | None:
         """This layer and the first of those behind it as one, if there is such a thing."""
@@ -155,10 +163,22 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, Real) and not _is_switch(value) and isfinite(value)
 
 
+def _is_whole(value: Any) -> bool:
+    return hasattr(value, "__index__") and not _is_switch(value)
+
+
+def _all(fits: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, tuple | list) and all(map(fits, value))
+
+
 _KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "bool": (_is_switch, "True or False"),
     "float": (_is_number, "a finite number"),
     "float | None": (lambda value: value is None or _is_number(value), "a finite number or None"),
+    "int": (_is_whole, "a whole number"),
+    "int | None": (lambda value: value is None or _is_whole(value), "a whole number or None"),
+    "tuple[int, ...]": (_all(_is_whole), "a tuple or list of whole numbers"),
+    "tuple[float, ...]": (_all(_is_number), "a tuple or list of finite numbers"),
 }
 
 

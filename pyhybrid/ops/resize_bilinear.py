@@ -61,7 +61,7 @@ def neighbours(length: int, wanted: int, align_corners: bool) -> tuple[Array, Ar
     if align_corners:
         s, whole = i * (length - 1), max(wanted - 1, 1)                               # (F1) both in units of 1/whole of a pixel
     else:
-        s, whole = np.maximum((2 * i + 1) * length - wanted, 0), 2 * wanted
+        s, whole = np.maximum((2 * i + 1) * length - wanted, 0), 2 * wanted           # (F1)
     a, rest = np.divmod(s, whole)                                                     # (F2)
     return a, np.minimum(a + 1, length - 1), rest / whole
 

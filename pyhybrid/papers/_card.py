@@ -39,6 +39,7 @@ class Card(NamedTuple):
     equations: tuple[Equation, ...]
     names: tuple[tuple[str, str, str], ...]       # (official parameter name, argument of our operator, what it is)
     differences: tuple[Difference, ...]
+    names_of: str = "Official parameter names"     # heading of `names`
     note: str = ""      # what a reader of the equations must know first
 
 

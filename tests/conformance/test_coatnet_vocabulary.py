@@ -108,6 +108,10 @@ TIMM_NET = {"embed_dim": [4, 4, 8, 8], "depths": [1, 1, 2, 1], "block_type": ["C
             **TIMM_NET, "block_type": ["C", "C", "C", "C"], "conv_cfg": {"stride_mode": "pool"}}},
          net(image_size=(40, 72), names="timm", head="ln_first", mbconv={"stride_mode": "pool", "ceil_pool": False},
              stages=((("C", 1, 4),), (("C", 1, 4),), (("C", 2, 8),), (("C", 1, 8),))), (3, 40, 72)),
+        ("coatnet", {"image_size": [65, 33], "B": 2, "num_classes": 5, "cfg": {
+            **TIMM_NET, "conv_cfg": {"stride_mode": "pool"}, "transformer_cfg": {"dim_head": 4}}},
+         net(image_size=(65, 33), names="timm", head="ln_first", mbconv={"stride_mode": "pool", "ceil_pool": False},
+             transformer={"ceil_pool": False}), (3, 65, 33)),
         ("coatnet", {"image_size": [64, 32], "in_channels": 2, "num_blocks": [3, 1, 1, 2, 1], "channels": [4, 4, 4, 8, 8], "num_classes": 5,
                      "block_types": ["C", "T", "T", "T"], "heads": 2, "dim_head": 3, "B": 2},
          net(names="cw", head="plain", in_channels=2, stem=(4, 4, 4), dim_head=3, transformer={"heads": 2},

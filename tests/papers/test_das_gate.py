@@ -327,9 +327,9 @@ def test_ablations_have_the_parts_of_the_figure():
         ({"alpha": float("nan")}, "alpha must be"),
         ({"alpha": True}, "alpha must be"),
         ({"dtype": int}, "dtype must be float32 or float64"),
-        ({"variant": "g", "norm2": "batch"}, "variant 'g' has no place for norm2 = 'batch'"),
-        ({"variant": "a", "dw_bias": True}, "variant 'a' has no place for dw_bias = True"),
-        ({"variant": "e", "modulated": False}, "variant 'e' has no place for modulated = False"),
+        ({"variant": "g", "norm2": "batch"}, "variant 'g', as it is asked for, has no place for norm2 = 'batch'"),
+        ({"variant": "a", "dw_bias": True}, "variant 'a', as it is asked for, has no place for dw_bias = True"),
+        ({"variant": "e", "modulated": False}, "variant 'e', as it is asked for, has no place for modulated = False"),
         ({"variant": "g", "inst_affine": True}, "no place for inst_affine"),
     ],
 )

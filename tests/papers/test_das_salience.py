@@ -77,7 +77,7 @@ def test_corners():
         ((np.zeros(3), np.zeros(3)), {}, "maps"),
         ((np.zeros((2, 3)), np.zeros((2, 3))), {"salient": np.zeros(2)}, "maps"),
         ((np.full((2, 3), 1.5), np.zeros((2, 3))), {}, "values from 0 to 1"),
-        ((np.full((2, 3), np.nan), np.zeros((2, 3))), {}, "values from 0 to 1"),
+        ((np.full((2, 3), np.nan), np.zeros((2, 3))), {}, "real numbers without NaN"),
         ((np.zeros((2, 3)), np.zeros((2, 3))), {"scale": "log"}, "scale must be one of"),
         ((np.zeros((2, 3)), np.zeros((2, 3))), {"reduce": "max"}, "reduce must be one of"),
     ],

@@ -633,7 +633,7 @@ def test_an_image_smaller_than_the_network_is_refused():
     ("make", "message"),
     [
         (lambda: SMTBlock(4, "sam", 2, mlp_ratio="3"), "SMTBlock: mlp_ratio must be a finite number; got '3'"),
-        (lambda: tiny(mlp_ratios="1111"), "SMTBlock: mlp_ratio must be a finite number; got '1'"),
+        (lambda: tiny(mlp_ratios="1111"), "SMT: mlp_ratios must be a tuple or list of finite numbers; got '1111'"),
         (lambda: SMTBlock(4, "sam", 2, qkv_bias="False"), "SMTBlock: qkv_bias must be True or False; got 'False'"),
         (lambda: ScaleAwareModulation(64, 4, 8), "ScaleAwareModulation: qkv_bias must be True or False; got 8"),
         (lambda: SMTBlock(4, "sam", 2, use_layerscale=True, layerscale_value=None), "layerscale_value must be a finite number; got None"),
@@ -642,7 +642,7 @@ def test_an_image_smaller_than_the_network_is_refused():
         (lambda: ScaleAwareModulation(8, 4, kernel_sizes=(3, 5)), "MixedConv: kernel_sizes must be one for each of 4 heads; got (3, 5)"),
         (lambda: Stem(4, padding=-1), "Stem: padding must be a whole number from 0"),
         (lambda: PatchEmbed(4, 4, padding=1.5), "PatchEmbed: padding must be a whole number"),
-        (lambda: tiny(depths=(1.0, 1, 2, 1)), "SMT: depths must be a whole number"),
+        (lambda: tiny(depths=(1.0, 1, 2, 1)), "SMT: depths must be a tuple or list of whole numbers; got (1.0, 1, 2, 1)"),
     ],
 )  # fmt: skip
 def test_options_of_another_kind_are_refused_by_name(make, message):

@@ -30,7 +30,6 @@ CARD = Card(
     venue="CVPR 2022",
     code="github.com/LeapLabTHU/ACmix",
     layer="pyhybrid.papers.acmix.ACmix",
-    # Only the numbers (1)-(3) are certain; the later ones follow the order of the text, so quote operators by name.
     equations=(
         Equation("(1)-(3)", "a k x k convolution is a sum over its taps", ops("conv2d", "conv_decomposition")),
         Equation("(4)-(5)", "Shift(f, s, t)[i, j] = f[i+s, j+t], zero outside", ops("shift")),
@@ -65,7 +64,8 @@ CARD = Card(
         ("conv_p.bias", "conv_p_bias", "positional term, (d,); its gradient is exactly zero"),
         ("fc.weight", "fc_weight", "3*heads projections to k*k maps, (k*k, 3*heads, 1, 1)"),
         ("dep_conv.weight", "dep_conv_weight", "the learnt shifts, (C, k*k, k, k)"),
-        ("dep_conv.bias", "dep_conv_bias", "only with dep_conv_bias=True, (C,)"),
+        ("dep_conv.bias", "dep_conv_bias", "only with dep_conv_bias=True, which the official code has not; (C,)"),
     ),
     differences=DIFFERENCES,
+    note="Only the numbers (1)-(3) are certain; the later ones follow the order of the text, so quote operators by name.",
 )

@@ -117,10 +117,4 @@ DIFFERENCES = (
         code="kernel.squeeze(0) at the start does nothing for kernel_conv > 1",
         default="the same kernels, written directly",
     ),
-    Difference(
-        topic="scaling of the query",
-        paper="only the attention scores are divided by sqrt(d)",
-        code="as the paper",
-        default="the same: the convolution path sees q unscaled",
-    ),
 )

@@ -32,7 +32,7 @@ from pyhybrid.nn import (
     to_tokens,
 )
 from pyhybrid.ops import attention, gelu
-from pyhybrid.ops._sizes import pair
+from pyhybrid.ops._sizes import integer, pair
 from pyhybrid.papers.acmix.swin import PatchEmbed
 
 __all__ = ["PVT", "PVTAttention", "PVTBlock"]
@@ -60,6 +60,8 @@ class PVTAttention(Module):
     seed: Seed = 0
 
     def __post_init__(self) -> None:
+        self.size = pair("PVTAttention: size", self.size)
+        self.need(1, "dim", "sr_ratio")
         if self.num_heads < 1 or self.dim % self.num_heads:
             raise ConstraintError(f"PVTAttention: num_heads must divide dim = {self.dim}; got {self.num_heads!r}")
         common: dict[str, Any] = {"dtype": init.float_type("PVTAttention", self.dtype), "seed": init.generator(self.seed)}
@@ -127,7 +129,8 @@ class PVTBlock(Module):
     HALVES = (("norm1", "attn", "drop_path"), ("norm2", "mlp", "drop_path"))
 
     def __post_init__(self) -> None:
-        rng, hidden = init.generator(self.seed), int(self.dim * self.mlp_ratio)
+        self.need(1, "dim")
+        rng, hidden = init.generator(self.seed), integer("PVTBlock: dim * mlp_ratio", int(self.dim * self.mlp_ratio))
         common: dict[str, Any] = {"dtype": self.dtype, "seed": rng}
         mlp = {"fc1": Linear(self.dim, hidden, **common), "act": Operator(gelu), "fc2": Linear(hidden, self.dim, **common)}
         self.children |= {
@@ -174,6 +177,8 @@ class PVT(Module):
 
     def __post_init__(self) -> None:
         self.size = H, W = pair("PVT: img_size", self.img_size)
+        self.need(1, "patch_sizes", "embed_dims", "num_heads", "sr_ratios")
+        self.need(0, "depths", "num_classes")
         rng, dtype = init.generator(self.seed), init.float_type("PVT", self.dtype)
         common: dict[str, Any] = {"dtype": dtype, "seed": rng}
         drops = iter(np.linspace(0, self.drop_path_rate, sum(self.depths)).tolist())

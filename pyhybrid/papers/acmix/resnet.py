@@ -48,6 +48,7 @@ class Bottleneck(Residual):
     MAIN = ("conv1", "bn1", "relu", "conv2", "bn2", "relu", "conv3", "bn3")
 
     def __post_init__(self) -> None:
+        self.need(1, "inplanes", "planes", "stride", "head", "k_att", "k_conv", "expansion")
         outputs = self.expansion * self.planes
         choose("Bottleneck", "mixer", self.mixer, MIXERS)
         if not self.downsample and (self.stride != 1 or self.inplanes != outputs):
@@ -95,6 +96,8 @@ class ResNet(Module):
     seed: Seed = 0
 
     def __post_init__(self) -> None:
+        self.need(1, "layers", "planes", "stem", "expansion", "in_channels")
+        self.need(0, "num_classes")
         if len(self.layers) != len(self.planes):
             raise ConstraintError(f"ResNet: layers and planes must name as many stages; got {self.layers} and {self.planes}")
         choose("ResNet", "init", self.init, INITS)

@@ -46,6 +46,7 @@ class SAM(Module):
 
     def __post_init__(self) -> None:
         choose("SAM", "kind", self.kind, KINDS)
+        self.need(1, "in_planes", "rel_planes", "out_planes", "share_planes")
         if self.kernel_size % 2 == 0 or self.kernel_size < 1:
             raise ConstraintError(f"SAM: kernel_size must be odd, so that a window has a centre; got {self.kernel_size!r}")
         if self.share_planes < 1 or self.out_planes % self.share_planes:

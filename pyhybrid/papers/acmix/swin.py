@@ -26,7 +26,7 @@ from pyhybrid.nn import (
     to_tokens,
 )
 from pyhybrid.ops import gelu, roll, window_partition
-from pyhybrid.ops._sizes import pair
+from pyhybrid.ops._sizes import integer, pair
 from pyhybrid.papers.acmix.window_attention import WindowAttention
 
 __all__ = ["PatchEmbed", "PatchMerging", "SwinBlock", "SwinTransformer"]
@@ -64,6 +64,7 @@ class SwinBlock(Module):
 
     def __post_init__(self) -> None:
         self.size = H, W = pair("SwinBlock: input_resolution", self.input_resolution)
+        self.need(1, "dim", "window_size")
         if not 0 <= self.shift_size < self.window_size:
             raise ConstraintError(f"SwinBlock: shift_size must be at least 0 and less than window_size = {self.window_size}; "
                                   f"got {self.shift_size}")
@@ -71,7 +72,7 @@ class SwinBlock(Module):
             self.window_size, self.shift_size = min(H, W), 0
         if H % self.window_size or W % self.window_size:
             raise ConstraintError(f"SwinBlock: input_resolution must be a multiple of window_size = {self.window_size}; got {self.size}")
-        rng, hidden = init.generator(self.seed), int(self.dim * self.mlp_ratio)
+        rng, hidden = init.generator(self.seed), integer("SwinBlock: dim * mlp_ratio", int(self.dim * self.mlp_ratio))
         common: dict[str, Any] = {"dtype": self.dtype, "seed": rng}
         attn = WindowAttention(self.dim, self.window_size, self.num_heads, self.qkv_bias, self.qk_scale, **(self.acmix or {}), **common)
         mlp = {"fc1": Linear(self.dim, hidden, **common), "act": Operator(gelu), "fc2": Linear(hidden, self.dim, **common)}
@@ -124,6 +125,7 @@ class PatchMerging(Module):
 
     def __post_init__(self) -> None:
         self.size = H, W = pair("PatchMerging: input_resolution", self.input_resolution)
+        self.need(1, "dim")
         if H % 2 or W % 2:
             raise ConstraintError(f"PatchMerging: input_resolution must be even in both directions; got {self.size}")
         common: dict[str, Any] = {"dtype": self.dtype, "seed": init.generator(self.seed)}
@@ -208,11 +210,14 @@ class SwinTransformer(Module):
 
     def __post_init__(self) -> None:
         self.size = H, W = pair("SwinTransformer: img_size", self.img_size)
+        self.need(1, "patch_size", "in_chans", "embed_dim", "num_heads", "window_size")
+        self.need(0, "depths", "num_classes")
+        if not self.depths or len(self.depths) != len(self.num_heads):
+            raise ConstraintError(f"SwinTransformer: depths and num_heads must name as many stages, at least one; got {self.depths}, "
+                                  f"{self.num_heads}")
         last = self.patch_size * 2 ** (len(self.depths) - 1)
         if H % last or W % last:
             raise ConstraintError(f"SwinTransformer: img_size must be a multiple of {last}; got {self.size}")
-        if len(self.depths) != len(self.num_heads):
-            raise ConstraintError(f"SwinTransformer: depths and num_heads must name as many stages; got {self.depths}, {self.num_heads}")
         dtype, rng = init.float_type("SwinTransformer", self.dtype), init.generator(self.seed)
         common: dict[str, Any] = {"dtype": dtype, "seed": rng}
         self.children["patch_embed"] = PatchEmbed(self.patch_size, self.in_chans, self.embed_dim, self.patch_norm, **common)

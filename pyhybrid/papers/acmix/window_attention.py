@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from pyhybrid.errors import ConstraintError, choose, describe
+from pyhybrid.errors import ConstraintError, check_cotangent, choose, describe
 from pyhybrid.nn import Module, Seed, init, join_heads, split_heads
 from pyhybrid.ops import attention, conv_path, linear, relative_bias, shift_conv, window_partition, window_reverse
 from pyhybrid.ops._sizes import pair
@@ -51,6 +51,7 @@ class WindowAttention(Module):
 
     def __post_init__(self) -> None:
         self.window = pair("WindowAttention: window_size", self.window_size)
+        self.need(1, "dim", "kernel_conv")
         if self.num_heads < 1 or self.dim % self.num_heads:
             raise ConstraintError(f"WindowAttention: num_heads must divide dim = {self.dim}; got {describe(self.num_heads)}")
         if self.kernel_conv % 2 == 0:
@@ -77,6 +78,7 @@ class WindowAttention(Module):
 
     def forward(self, x: Array, mask: Array | None = None) -> tuple[Array, Cache]:
         p, N = self.params, self.num_heads
+        self._check(x, mask)
         z, c_qkv = linear.forward(x, p["qkv.weight"], p.get("qkv.bias"))                    # (B, H, W, 3C): q, k, v, each head-major
 
         q, k, v = np.split(z.transpose(0, 3, 1, 2), 3, axis=1)                              # maps (B, C, H, W)
@@ -95,8 +97,18 @@ class WindowAttention(Module):
         y = p["rate1"] * att + p["rate2"] * conv
         return y, Cache(c_qkv, c_path, c_cut, c_bias, c_scores, c_proj, c_joined, att, conv, 0 if mask is None else len(mask))
 
+    def _check(self, x: Array, mask: Array | None) -> None:
+        h, w = self.window
+        if x.ndim != 4 or x.shape[1] % h or x.shape[2] % w or x.shape[3] != self.dim:
+            raise ConstraintError(f"WindowAttention: x must be (B, H, W, {self.dim}), whole windows of {h} x {w}; got shape {x.shape}")
+        expected = (x.shape[1] // h * (x.shape[2] // w), h * w, h * w)
+        if mask is not None and (mask.shape != expected or mask.dtype.kind != "f"):
+            raise ConstraintError("WindowAttention: mask is added to the scores: it must hold floating-point numbers, of shape (windows of "
+                                  f"one image, tokens, tokens) = {expected}; got {describe(mask)}")
+
     def backward(self, dy: Array, cache: Cache) -> tuple[Array, Grads]:
         c, p = cache, self.params
+        check_cotangent("WindowAttention", dy, c.att.shape)
         grads = {"rate1": (dy * c.att).sum().reshape(1), "rate2": (dy * c.conv).sum().reshape(1)}
 
         dtokens = window_reverse.backward(p["rate1"] * dy, c.joined).windows

@@ -21,7 +21,10 @@ DIFFERENCES = (
     Difference("pool of the Transformer block", "max, stride 2; its window is not stated", "as for MBConv", "max of 2x2, rounding up",
                (("pool", "max3"), ("pool", "avg2"), ("pool", "avg3")), BLOCK),
     Difference("odd maps", "not discussed", "3x3 windows round up and 2x2 windows down: timm's two branches then disagree and it fails, "
-               "unless both are pools", "every branch rounds up", (("ceil_pool", False),), MBCONV),
+               "unless both are pools, or one branch has a single row, which it then repeats", "every branch rounds up",
+               (("ceil_pool", False),), MBCONV),
+    Difference("odd maps before attention", "not discussed", "timm's 2x2 pools leave out the last row and column", "pools round up",
+               (("ceil_pool", False),), BLOCK),
     Difference("padding of strided windows", "not discussed",
                "Google: as much as needed, the smaller half first; timm and CW: one pixel on all sides", "one pixel on all sides",
                (("padding", "same"),), MBCONV),

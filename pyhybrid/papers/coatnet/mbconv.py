@@ -10,7 +10,7 @@ import numpy as np
 from pyhybrid.errors import ConstraintError, choose
 from pyhybrid.nn import BatchNorm2d, Conv2d, DropPath, Module, Seed, add, chain_backward, chain_forward, init
 from pyhybrid.papers.coatnet.names import CW_UNEXPANDED, Profile, profile
-from pyhybrid.papers.coatnet.parts import SamePad, SqueezeExcite, activation, pool
+from pyhybrid.papers.coatnet.parts import POOLS, SamePad, SqueezeExcite, activation, pool
 
 __all__ = ["MBConv"]
 
@@ -68,6 +68,15 @@ class MBConv(Module):
         if not self.ceil_pool and self.stride_mode != "pool":
             raise ConstraintError(f'MBConv: ceil_pool=False needs stride_mode="pool", since a strided convolution rounds up; '
                                   f"got stride_mode={self.stride_mode!r}")
+        choose("MBConv", "pool", self.pool, POOLS)
+        choose("MBConv", "main_pool", self.main_pool, POOLS)
+        if not self.ceil_pool and not {self.pool, self.main_pool} <= {"max2", "avg2"}:
+            raise ConstraintError("MBConv: ceil_pool=False needs 2x2 pools on both branches, since 3x3 windows round up; "
+                                  f"got pool={self.pool!r} and main_pool={self.main_pool!r}")
+        self.need(1, "in_channels", "out_channels", "width_divisor")
+        if not (self.expansion > 0 and self.se_ratio >= 0):
+            raise ConstraintError(f"MBConv: expansion must be greater than 0 and se_ratio not negative; got {self.expansion!r} and "
+                                  f"{self.se_ratio!r}")
         if not self.downsample and self.in_channels != self.out_channels:
             raise ConstraintError(f"MBConv: without downsample the shortcut is x itself, so in_channels must equal out_channels; "
                                   f"got {self.in_channels} and {self.out_channels}")

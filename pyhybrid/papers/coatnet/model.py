@@ -10,7 +10,7 @@ import numpy as np
 from pyhybrid.errors import ConstraintError, choose
 from pyhybrid.nn import BatchNorm2d, Conv2d, LayerNorm, Linear, Module, Operator, Seed, chain_backward, chain_forward, init
 from pyhybrid.ops import global_avg_pool, tanh
-from pyhybrid.ops._sizes import pair
+from pyhybrid.ops._sizes import integer, pair
 from pyhybrid.papers.coatnet.mbconv import MBConv
 from pyhybrid.papers.coatnet.names import profile
 from pyhybrid.papers.coatnet.parts import activation, down
@@ -97,8 +97,15 @@ class CoAtNet(Module):
     def __post_init__(self) -> None:
         named = profile("CoAtNet", self.names)
         choose("CoAtNet", "head", self.head, HEADS)
+        self.need(1, "stem", "in_channels", "dim_head", *(name for name in ("patch", "head_hidden") if getattr(self, name) is not None))
+        if self.head_hidden is not None and self.head != "hidden":
+            raise ConstraintError(f'CoAtNet: head_hidden belongs to head="hidden"; got {self.head_hidden} with head={self.head!r}')
         self.size = pair("CoAtNet: image_size", self.image_size)
-        self.stages = tuple(tuple((kind, blocks, width) for kind, blocks, width in runs) for runs in self.stages)
+        try:
+            self.stages = tuple(tuple((kind, blocks, width) for kind, blocks, width in runs) for runs in self.stages)
+        except (TypeError, ValueError):
+            raise ConstraintError('CoAtNet: stages must hold a row of runs (kind, blocks, width) for each stage, as ((("C", 2, 96),), '
+                                  f'(("T", 3, 192),)); got {self.stages!r}') from None
         kinds = "".join(kind for runs in self.stages for kind, _, _ in runs)
         if not kinds or set(kinds) - {"C", "T"} or (self.names == "paper" and "TC" in kinds):
             raise ConstraintError(f'CoAtNet: stages are made of "C" and "T", and in the paper no "C" follows a "T"; got {self.stages}')
@@ -146,16 +153,24 @@ class CoAtNet(Module):
                                      **options, **common)
         return down(self.size)
 
+    def _rounds_down(self, kind: str) -> bool:
+        """Whether the first block of a stage leaves out the last row and column of an odd map: with ceil_pool=False and 2x2 windows."""
+        options, name = (self.mbconv_options, "main_pool") if kind == "C" else (self.transformer_options, "pool")
+        default = getattr(MBConv if kind == "C" else TransformerBlock, name)
+        return not options.get("ceil_pool", True) and options.get(name, default) in ("max2", "avg2")
+
     def _add_blocks(self, prefix: str, first: int, grid: Pair) -> int:
         """All blocks of all stages; returns the width of the last one."""
-        count = sum(blocks for runs in self.stages for _, blocks, _ in runs)
+        counts = [integer("CoAtNet: the number of blocks in stages", blocks, 0) for runs in self.stages for _, blocks, _ in runs]
+        count = sum(counts)
         rates = iter(np.linspace(0, self.drop_path_rate, count).tolist())
         width = self.stem[-1]
         for s, runs in enumerate(self.stages):
             rows = [(kind, wide) for kind, blocks, wide in runs for _ in range(blocks)]
             for b, (kind, wide) in enumerate(rows):
-                halves = b == 0 and self.patch is None
-                grid, rate = (down(grid) if halves else grid), next(rates)
+                halves, rate = b == 0 and self.patch is None, next(rates)
+                if halves:
+                    grid = (grid[0] // 2, grid[1] // 2) if self._rounds_down(kind) else down(grid)
                 if kind == "C":
                     block: Module = MBConv(width, wide, halves, drop_path=rate, **self.mbconv_options)
                 else:

@@ -33,8 +33,8 @@ def activation(owner: str, name: str) -> Module:
 def pool(owner: str, kind: str, padding: str = "symmetric", ceil: bool = True) -> Module:
     """Pooling with stride 2: the largest or the mean of 2x2 or 3x3 pixels. It rounds up, 2x2 windows down with ceil=False.
 
-    3x3 windows reach one pixel beyond the map, which the mean does not count. With padding="same" the surplus is at the end instead,
-    and the mean counts it as zeros.
+    3x3 windows reach one pixel beyond the map, which the mean does not count. With padding="same" windows reach as far beyond it as is
+    needed, the smaller half first, and the mean counts that as zeros.
     """
     choose(owner, "pool", kind, POOLS)
     operator, k = (max_pool2d if kind.startswith("max") else avg_pool2d), int(kind[-1])

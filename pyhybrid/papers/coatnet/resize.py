@@ -53,6 +53,9 @@ def _grid(name: str, table: Array, module: RelativeAttention, before: Any) -> Pa
     if module.params[module.TABLE].ndim == 3 and table.ndim == 3:
         return (table.shape[1] + 1) // 2, (table.shape[2] + 1) // 2
     if table.shape == module.params[module.TABLE].shape:
+        if module.grid[0] != module.grid[1]:
+            raise ConstraintError(f"resize_bias_tables: {name} has {len(table)} displacements, which fit {module.grid} and that map on "
+                                  f"its side; give the image_size that the state was trained at")
         return module.grid
     side = round(len(table) ** 0.5)
     if side * side != len(table) or side % 2 == 0:

@@ -26,7 +26,7 @@ ORDERS = ("norm_pool", "pool_norm")
 class TransformerBlock(Module):
     """x (B, in_channels, h, w) -> (B, out_channels, *grid): z = shortcut(x) + attn(norm1(x)), y = z + ffn(norm2(z)).
 
-    With downsample=True both branches are pooled, so h and w are twice `grid`, or one less (with ceil_pool=False one more);
+    With downsample=True both branches are pooled, so h and w are twice `grid`, or one less (one more with 2x2 pools and ceil_pool=False);
     order="norm_pool" is the paper's Pool(Norm(x)), "pool_norm" the norm after the pool. The shortcut is widened by a linear map if the
     widths differ. The defaults are those of the paper; `names` chooses the parameter names, and with them the layout of the attention's
     parameters.
@@ -66,6 +66,9 @@ class TransformerBlock(Module):
         self.size = pair("TransformerBlock: grid", self.grid)
         C, O, rng = self.in_channels, self.out_channels, init.generator(self.seed)
         hidden, timm = int(self.ffn_ratio * (O if self.ffn_from == "output" else C)), self.names == "timm"
+        self.need(1, "in_channels", "out_channels", "dim_head")
+        if hidden < 1:
+            raise ConstraintError(f"TransformerBlock: ffn_ratio must leave a hidden unit; got {self.ffn_ratio!r} of {C} or {O} channels")
         common: dict[str, Any] = {"dtype": self.dtype, "seed": rng}
         projects = self.names != "cw" or (self.heads, self.dim_head, C) != (1, C, O)      # cw has none for one head as wide as x and y
         norm1 = role["norm1_down" if self.downsample else "norm1"]

@@ -55,4 +55,5 @@ CARD = Card(
         ("layer_norm.bias", "bias of layer_norm", "(c,)"),
     ),
     differences=DIFFERENCES,
+    names_of="Parameter names, ours (no official code)",
 )

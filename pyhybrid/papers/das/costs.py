@@ -1,7 +1,7 @@
 """What DAS costs, counted, and what its published figures count.
 
-They are reproduced by everything except the deformable kernels themselves: profilers that hook into layers add 0 for a layer type that they
-do not know. `count` gives the true cost, the published convention, and what such a profiler prints.
+The parameters are reproduced by everything except the deformable kernels themselves: profilers that hook into layers add 0 for a layer type
+that they do not know. The FLOPs are those of such a profiler that counts norms and pool as well. `count` gives the true cost and both.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ class Counts(NamedTuple):
     """One network in three conventions."""
 
     everything: Cost        # all parameters, the multiply-adds of all convolutions and linear maps; blends and norms are not counted
-    published: Cost         # the same without the weights of the deformable kernels and their multiply-adds
-    profiler: Cost          # that without the parameters of the gate's layer norm, and with the operations of norms and pool
+    published: Cost         # the same without the weights of the deformable kernels and their multiply-adds: the published parameters
+    profiler: Cost          # that without the parameters of the gate's layer norm, and with norms and pool: the published FLOPs
 
 
 class GateCost(NamedTuple):

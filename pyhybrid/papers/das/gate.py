@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import KW_ONLY, dataclass
-from math import isfinite
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from pyhybrid.errors import ConstraintError, choose
+from pyhybrid.errors import ConstraintError, check_cotangent, choose
 from pyhybrid.nn import (
     BatchNorm2d,
     Conv2d,
@@ -78,7 +77,8 @@ class DASGate(Module):
 
     norm1 and norm2 are "instance", "layer", "batch" or "none"; a layer norm is over the channels of a pixel (ln="channel") or over the
     whole sample (ln="global"), an instance norm has parameters only with inst_affine=True. `variant` is a letter of figure 2, "c" being
-    DAS; an option that a variant has no place for is refused, except alpha. No code was released: the parameter names are ours.
+    DAS; an option that a variant, or its norms, have no place for is refused, except alpha. No code was released: the parameter names are
+    ours.
     """
 
     channels: int
@@ -132,6 +132,8 @@ class DASGate(Module):
         self.norm = list(self.children)[before:]
 
     def forward(self, x: Array) -> tuple[Array, Cache]:
+        if x.ndim != 4 or x.shape[1] != self.channels:
+            raise ConstraintError(f"DASGate: x must be (N, {self.channels}, H, W); got shape {x.shape}")
         u, on_bottleneck = chain_forward(self.children, self.bottleneck, x)         # eq. (1)
         d, on_mixer = MIXERS[self.wiring.mixer].forward(self.children, u)           # eq. (2)
         z, on_norm = chain_forward(self.children, self.norm, d)
@@ -141,6 +143,7 @@ class DASGate(Module):
         return x * A, Cache(x, on_bottleneck, on_mixer, on_norm, z, A, on_sigmoid)  # eq. (4)
 
     def backward(self, dy: Array, cache: Cache) -> tuple[Array, Grads]:
+        check_cotangent("DASGate", dy, cache.z.shape)
         dz = dy
         if cache.A is not None:
             dz = sigmoid.backward(dy * cache.x, cache.sigmoid).x                    # eqs. (4), (3)
@@ -193,15 +196,18 @@ class DASGate(Module):
             value = getattr(self, name)
             if value is not None and integer(f"DASGate: {name}", value) % 2 == 0:
                 raise ConstraintError(f"DASGate: {name} must be odd, so that the map keeps its size; got {value}")
-        if isinstance(self.alpha, bool) or not isinstance(self.alpha, int | float) or not 0 < self.alpha or not isfinite(self.alpha):
+        if not 0 < self.alpha:
             raise ConstraintError(f"DASGate: alpha must be a finite number greater than 0; got {self.alpha!r}")
         for name, allowed in (("variant", VARIANTS), ("norm1", NORMS), ("norm2", NORMS), ("ln", LAYER_NORMS),
                               ("gelu", ("none", "tanh")), ("kink", ("right", "zero_outside"))):
             choose("DASGate", name, getattr(self, name), allowed)
         self.dtype = init.float_type("DASGate", self.dtype)
         wiring = VARIANTS[self.variant]
+        norms = ({self.norm1} if wiring.bottleneck else set()) | ({self.norm2} if wiring.norm else set())
         for names, place in ((BOTTLENECK_OPTIONS, wiring.bottleneck), (DEFORM_OPTIONS, wiring.mixer == "deform"),
-                             (("norm2", "ln"), wiring.norm), (("inst_affine",), wiring.bottleneck or wiring.norm)):
+                             (("norm2",), wiring.norm), (("inst_affine",), "instance" in norms), (("ln",), "layer" in norms),
+                             (("eps",), norms - {"none"})):
             moot = [name for name in names if not place and getattr(self, name) != getattr(DASGate, name)]
             if moot:
-                raise ConstraintError(f"DASGate: variant {self.variant!r} has no place for {moot[0]} = {getattr(self, moot[0])!r}")
+                raise ConstraintError(f"DASGate: variant {self.variant!r}, as it is asked for, has no place for {moot[0]} = "
+                                      f"{getattr(self, moot[0])!r}")

@@ -26,7 +26,7 @@ from pyhybrid.nn import (
 )
 from pyhybrid.ops import global_avg_pool
 from pyhybrid.papers.das.gate import DASGate
-from pyhybrid.papers.das.resnet import kaiming
+from pyhybrid.papers.das.resnet import check_gate, kaiming
 
 __all__ = ["SETTING", "InvertedResidual", "MobileNetV2"]
 
@@ -123,6 +123,9 @@ class MobileNetV2(Module):
 
     def _check(self) -> None:
         self.setting, self.after = tuple(tuple(row) for row in self.setting), tuple(self.after)
+        self.need(1, "stem", "last", "in_channels")
+        self.need(0, "num_classes")
+        check_gate("MobileNetV2", self.gate)
         if not self.setting or any(len(row) != 4 or min(row) < 1 for row in self.setting):
             raise ConstraintError("MobileNetV2: setting must hold rows (expansion, channels, blocks, stride) of whole numbers of at least "
                                   f"1; got {self.setting}")

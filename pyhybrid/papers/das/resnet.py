@@ -142,6 +142,9 @@ class ResNet(Module):
 
     def _check(self) -> None:
         self.layers, self.widths = tuple(self.layers), tuple(self.widths)
+        self.need(1, "widths", "stem", "in_channels")
+        self.need(0, "num_classes")
+        check_gate("ResNet", self.gate)
         if not self.layers or len(self.layers) != len(self.widths) or min(self.layers) < 1:
             raise ConstraintError(f"ResNet: layers and widths must name as many stages, of at least one block; got {self.layers} and "
                                   f"{self.widths}")
@@ -149,6 +152,13 @@ class ResNet(Module):
         choose("ResNet", "gates", self.gates, GATES)
         if self.gates == "none" and (self.gate or self.pre_relu):
             raise ConstraintError(f"ResNet: without gates there is no place for gate = {self.gate!r} and pre_relu = {self.pre_relu!r}")
+
+
+def check_gate(owner: str, gate: dict[str, Any]) -> None:
+    """`ConstraintError` if the options of a network's gates hold what the network itself decides."""
+    for name in ("channels", "dtype", "seed"):
+        if name in gate:
+            raise ConstraintError(f"{owner}: gate must leave {name} to the network; got {name} = {gate[name]!r}")
 
 
 def kaiming(model: Module, rng: np.random.Generator | None) -> None:

@@ -44,7 +44,11 @@ def sfd(heat: Array, region: Array, *, threshold: float = 0.5, scale: str = "ant
     Outside R a pixel is salient if its weight is greater than `threshold`, or where the mask `salient` says so. reduce="mean" divides
     the sums by the numbers of pixels; it can exceed 1, which the paper's range does not allow. If the sum over B is 0 the score is NaN.
     """
-    inside = np.asarray(region) != 0
+    heat, region = np.asarray(heat), np.asarray(region)
+    if not all(a.dtype.kind in "biuf" and not np.isnan(a).any() for a in (heat, region)) or not threshold == threshold:
+        raise ConstraintError("sfd: heat, region and threshold must be real numbers without NaN; "
+                              f"got {describe(heat)}, {describe(region)} and {threshold!r}")
+    inside = region != 0
     if heat.ndim != 2 or inside.shape != heat.shape or (salient is not None and np.shape(salient) != heat.shape):
         raise ConstraintError(f"sfd: heat, region and salient must be maps (H, W) of one size; got {describe(heat)}, {describe(region)} "
                               f"and {describe(salient)}")

@@ -14,7 +14,8 @@ __all__ = ["VARIANTS"]
 _PLAIN = ("without gates, as torchvision has it; the parameters agree after rounding, and the published multiply-adds, some of which count "
           "batch norm as well, are up to 1 % more")
 _DAS = ("the published figures leave out the deformable kernels themselves ({params} M weights, {macs} G multiply-adds): a counter that "
-        "does not know the layer adds 0 for it. Without them the count is {left} M and {spent} G; `papers.das.costs.count` gives both")
+        "does not know the layer adds 0 for it. Without them the count is {left} M and {spent} G, to which the published multiply-adds add "
+        "those of norms and pool; `papers.das.costs.count` gives all of them")
 _MOBILE = ("without gates, as torchvision has it (3.505 M); published are 3.51 M, and multiply-adds that count batch norm as well")
 _DAS_MOBILE = ("gates after feature layers 3, 6, 13 and 17 (option after): the paper does not say which. Without the deformable kernels "
                "(0.203 M weights, 0.016 G) the count is 3.555 M and 0.310 G; no choice of four stage ends gives both published figures")

@@ -41,10 +41,13 @@ class GlobalFilter(Module):
     seed: Seed = 0
 
     def __post_init__(self) -> None:
+        self.need(1, "dim", "h", "w")
         rng, dtype = init.generator(self.seed), init.float_type("GlobalFilter", self.dtype)
         self.params["complex_weight"] = init.truncated_normal(0.02, (self.dim, self.h, self.w, 2), dtype, rng)
 
     def forward(self, x: Array) -> tuple[Array, Any]:
+        if x.ndim != 4 or x.shape[1] != self.dim:
+            raise ConstraintError(f"GlobalFilter: x must be (N, {self.dim}, H, W); got shape {x.shape}")
         return _filter(x, self.params["complex_weight"])
 
     def backward(self, dy: Array, cache: Any) -> tuple[Array, Grads]:
@@ -68,6 +71,7 @@ class GFNetFilter(Module):
     seed: Seed = 0
 
     def __post_init__(self) -> None:
+        self.need(1, "dim", "h", "w")
         rng, dtype = init.generator(self.seed), init.float_type("GFNetFilter", self.dtype)
         self.params["complex_weight"] = init.truncated_normal(0.02, (self.h, self.w, self.dim, 2), dtype, rng)
 

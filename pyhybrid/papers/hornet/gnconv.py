@@ -58,7 +58,9 @@ class GnConv(Module):
             raise ConstraintError(f"GnConv: dim must be a multiple of 2^(order-1), since every step doubles the width up to dim; "
                                   f"got dim = {C}, order = {n}")
         self.dims = tuple(C // 2 ** (n - 1 - k) for k in range(n))
-        inputs, outputs = self.in_channels or C, self.out_channels or C
+        inputs, outputs = (C if value is None else value for value in (self.in_channels, self.out_channels))
+        self.need(1, *(name for name in ("in_channels", "out_channels") if getattr(self, name) is not None))
+        choose("GnConv", "kind", self.kind, KINDS)
         if not self.project_out and outputs != C:
             raise ConstraintError(f"GnConv: without the last projection out_channels must be dim = {C}; got {outputs}")
         rng, dtype = init.generator(self.seed), init.float_type("GnConv", self.dtype)
@@ -79,7 +81,6 @@ class GnConv(Module):
 
     def _global(self, spectrum: Pair, common: dict[str, Any]) -> Module:
         """The filter of kind `kind`."""
-        choose("GnConv", "kind", self.kind, KINDS)
         channels, whole = sum(self.dims), self.kind == "global_local"
         if self.kind == "global":
             return GlobalFilter(channels, *spectrum, **common)

@@ -111,6 +111,7 @@ class GNFPN(Module):
     def forward(self, x: Sequence[Array]) -> tuple[tuple[Array, ...], Any]:
         if len(x) != self.levels:
             raise ConstraintError(f"GNFPN: x must hold {self.levels} maps, as in_channels says; got {len(x)}")
+        _check_maps("GNFPN", x, self.in_channels)
         parts, levels = self.children, range(self.levels)
         lateral, on_lateral = _unzip(parts[f"lateral_convs.{i}"].forward(x[i]) for i in levels)
         on_enlarge: list[Any] = [None] * self.levels
@@ -182,6 +183,7 @@ class SegmentationFusion(Module):
     def forward(self, x: Sequence[Array]) -> tuple[Array, Any]:
         if len(x) != len(self.in_channels):
             raise ConstraintError(f"SegmentationFusion: x must hold {len(self.in_channels)} maps, as in_channels says; got {len(x)}")
+        _check_maps("SegmentationFusion", x, self.in_channels)
         resized, on_resize = _unzip(resize_bilinear.forward(m, size=x[0].shape[2:]) for m in x)
         y, on_fuse = self.fuse.forward(np.concatenate(resized, axis=1))
         return y, (on_resize, on_fuse)
@@ -192,6 +194,13 @@ class SegmentationFusion(Module):
         ends = np.cumsum(self.in_channels)[:-1]
         parts = zip(np.split(djoined, ends, axis=1), on_resize, strict=True)
         return tuple(resize_bilinear.backward(np.ascontiguousarray(part), c).x for part, c in parts), grads
+
+
+def _check_maps(owner: str, x: Sequence[Array], channels: Sequence[int]) -> None:
+    """`ConstraintError` unless the maps have as many images each, and their own channels."""
+    for i, (m, C) in enumerate(zip(x, channels, strict=True)):
+        if m.ndim != 4 or m.shape[:2] != (len(x[0]), C):
+            raise ConstraintError(f"{owner}: x[{i}] must be ({len(x[0])}, {C}, H, W), as many images as x[0]; got shape {m.shape}")
 
 
 def _unzip(pairs: Any) -> tuple[list[Any], list[Any]]:

@@ -61,6 +61,13 @@ class _Stages(Module):
         for name in ("depths", "orders", "filters"):
             if len(getattr(self, name)) != STAGES:
                 raise ConstraintError(f"{owner}: {name} must have an entry for each of the {STAGES} stages; got {getattr(self, name)}")
+        self.need(1, "base_dim", "in_chans")
+        self.need(0, "depths")
+        for entry in self.filters:
+            if entry is not None and not (isinstance(entry, tuple | list) and len(entry) == 2):
+                raise ConstraintError(f"{owner}: filters must hold None or a pair (h, w) for each stage; got {entry!r}")
+        if "filter" in self.gnconv:
+            raise ConstraintError(f"{owner}: gnconv must leave the filter to the stages; give filters, one entry for each of them")
         rng = init.generator(self.seed)
         self._common: dict[str, Any] = {"dtype": init.float_type(owner, self.dtype), "seed": rng}
         self.dims = tuple(self.base_dim * 2**i for i in range(STAGES))
