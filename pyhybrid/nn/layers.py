@@ -143,6 +143,13 @@ class LayerNorm(Module):
         return grads.x, {"weight": grads.weight, "bias": grads.bias}
 
 
+def drop_path_rates(owner: str, last: float, count: int) -> list[float]:
+    """The rates of `count` blocks, growing linearly from 0 to `last`; `ConstraintError` unless 0 <= last < 1."""
+    if not 0 <= last < 1:
+        raise ConstraintError(f"{owner}: drop_path_rate must be at least 0 and below 1; got {last!r}")
+    return np.linspace(0, last, count).tolist()
+
+
 @dataclass(eq=False)
 class DropPath(Module):
     """x (N, ...) -> y, same shape: in training mode scale·x, a factor per sample, 0 with probability `rate` and 1/(1 - rate) otherwise.

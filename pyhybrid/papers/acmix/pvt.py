@@ -24,6 +24,7 @@ from pyhybrid.nn import (
     add,
     chain_backward,
     chain_forward,
+    drop_path_rates,
     init,
     join_heads,
     prefixed,
@@ -181,7 +182,7 @@ class PVT(Module):
         self.need(0, "depths", "num_classes")
         rng, dtype = init.generator(self.seed), init.float_type("PVT", self.dtype)
         common: dict[str, Any] = {"dtype": dtype, "seed": rng}
-        drops = iter(np.linspace(0, self.drop_path_rate, sum(self.depths)).tolist())
+        drops = iter(drop_path_rates("PVT", self.drop_path_rate, sum(self.depths)))
         channels, self.stages = 3, range(1, len(self.depths) + 1)
         for s, dim in zip(self.stages, self.embed_dims, strict=True):
             patch, depth, heads = self.patch_sizes[s - 1], self.depths[s - 1], self.num_heads[s - 1]

@@ -20,6 +20,7 @@ from pyhybrid.nn import (
     add,
     chain_backward,
     chain_forward,
+    drop_path_rates,
     init,
     prefixed,
     to_map,
@@ -221,7 +222,7 @@ class SwinTransformer(Module):
         dtype, rng = init.float_type("SwinTransformer", self.dtype), init.generator(self.seed)
         common: dict[str, Any] = {"dtype": dtype, "seed": rng}
         self.children["patch_embed"] = PatchEmbed(self.patch_size, self.in_chans, self.embed_dim, self.patch_norm, **common)
-        drops = iter(np.linspace(0, self.drop_path_rate, sum(self.depths)).tolist())
+        drops = iter(drop_path_rates("SwinTransformer", self.drop_path_rate, sum(self.depths)))
         stages: dict[str, Module] = {}
         for s, (depth, heads) in enumerate(zip(self.depths, self.num_heads, strict=True)):
             dim, size = self.embed_dim * 2**s, (H // self.patch_size // 2**s, W // self.patch_size // 2**s)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from pyhybrid.errors import ConstraintError, choose
-from pyhybrid.nn import BatchNorm2d, Conv2d, LayerNorm, Linear, Module, Operator, Seed, chain_backward, chain_forward, init
+from pyhybrid.nn import BatchNorm2d, Conv2d, LayerNorm, Linear, Module, Operator, Seed, chain_backward, chain_forward, drop_path_rates, init
 from pyhybrid.ops import global_avg_pool, tanh
 from pyhybrid.ops._sizes import integer, pair
 from pyhybrid.papers.coatnet.mbconv import MBConv
@@ -23,6 +23,7 @@ Array = np.ndarray
 Grads = dict[str, Array]
 Pair = tuple[int, int]
 Runs = tuple[tuple[str, int, int], ...]     # of one stage: (kind "C" or "T", blocks, width)
+TAKEN = ("in_channels", "out_channels", "downsample", "names", "drop_path", "dtype", "seed")    # of a block's options, by the network
 HEADS = ("hidden", "plain", "ln", "ln_first")
 
 
@@ -109,6 +110,9 @@ class CoAtNet(Module):
         kinds = "".join(kind for runs in self.stages for kind, _, _ in runs)
         if not kinds or set(kinds) - {"C", "T"} or (self.names == "paper" and "TC" in kinds):
             raise ConstraintError(f'CoAtNet: stages are made of "C" and "T", and in the paper no "C" follows a "T"; got {self.stages}')
+        for group, taken in (("mbconv", TAKEN), ("transformer", (*TAKEN, "grid", "dim_head"))):
+            if both := [name for name in taken if name in getattr(self, group)]:
+                raise ConstraintError(f"CoAtNet: {group} must leave {both[0]} to the network; got {getattr(self, group)[both[0]]!r}")
         rng = init.generator(self.seed)
         common: dict[str, Any] = {"dtype": init.float_type("CoAtNet", self.dtype), "seed": rng}
         self.mbconv_options = {"names": self.names, **named.mbconv_options, **self.mbconv, **common}
@@ -163,7 +167,7 @@ class CoAtNet(Module):
         """All blocks of all stages; returns the width of the last one."""
         counts = [integer("CoAtNet: the number of blocks in stages", blocks, 0) for runs in self.stages for _, blocks, _ in runs]
         count = sum(counts)
-        rates = iter(np.linspace(0, self.drop_path_rate, count).tolist())
+        rates = iter(drop_path_rates("CoAtNet", self.drop_path_rate, count))
         width = self.stem[-1]
         for s, runs in enumerate(self.stages):
             rows = [(kind, wide) for kind, blocks, wide in runs for _ in range(blocks)]

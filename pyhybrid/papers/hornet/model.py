@@ -12,7 +12,21 @@ from typing import Any
 import numpy as np
 
 from pyhybrid.errors import ConstraintError
-from pyhybrid.nn import Conv2d, LayerNorm, Linear, Module, Operator, Seed, Sequential, add, chain_backward, chain_forward, init, prefixed
+from pyhybrid.nn import (
+    Conv2d,
+    LayerNorm,
+    Linear,
+    Module,
+    Operator,
+    Seed,
+    Sequential,
+    add,
+    chain_backward,
+    chain_forward,
+    drop_path_rates,
+    init,
+    prefixed,
+)
 from pyhybrid.ops import global_avg_pool
 from pyhybrid.papers.hornet.block import Block
 
@@ -71,7 +85,7 @@ class _Stages(Module):
         rng = init.generator(self.seed)
         self._common: dict[str, Any] = {"dtype": init.float_type(owner, self.dtype), "seed": rng}
         self.dims = tuple(self.base_dim * 2**i for i in range(STAGES))
-        rates = iter(np.linspace(0, self.drop_path_rate, sum(self.depths)).tolist())
+        rates = iter(drop_path_rates(owner, self.drop_path_rate, sum(self.depths)))
         for i, dim in enumerate(self.dims):
             shrink = downsampling(self.dims[i - 1], dim, **self._common) if i else stem(self.in_chans, dim, **self._common)
             options = {**self.gnconv, "filter": self.filters[i]}

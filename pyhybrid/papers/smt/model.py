@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from pyhybrid.errors import ConstraintError
-from pyhybrid.nn import LayerNorm, Module, Seed, init, prefixed, to_map, to_tokens
+from pyhybrid.nn import LayerNorm, Module, Seed, drop_path_rates, init, prefixed, to_map, to_tokens
 from pyhybrid.ops._sizes import integer
 from pyhybrid.papers.smt.block import SMTBlock
 from pyhybrid.papers.smt.embed import Embedding, PatchEmbed, Stem
@@ -113,7 +113,7 @@ class SMT(OfficialNames):
         common: dict[str, Any] = {"dtype": init.float_type("SMT", self.dtype), "seed": init.generator(self.seed)}
         options = {name: getattr(self, name) for name in ("qkv_bias", "qk_scale", "use_layerscale", "layerscale_value", "expand_ratio",
                                                           "norm_eps", "local_conv", "dwconv", "sam")}
-        rates = np.linspace(0, self.drop_path_rate, sum(self.depths)).tolist()
+        rates = drop_path_rates("SMT", self.drop_path_rate, sum(self.depths))
         self.stages: list[Stage] = []
         width = self.in_channels
         for s, kinds in enumerate(block_kinds(self.mix, self.depths)):
