@@ -101,7 +101,9 @@ class MBConv(Module):
         """The layers of the main path in order; the activation is one layer, used several times."""
         C, O, wants = self.in_channels, self.out_channels, named.mbconv
         e = rounded(self.expansion * (O if self.expand_from == "output" else C), self.width_divisor)
-        reduced = max(1, int(self.se_ratio * {"output": O, "input": C, "hidden": e}[self.se_from]))
+        reduced = int(self.se_ratio * {"output": O, "input": C, "hidden": e}[self.se_from])
+        if reduced == 0:        # timm then takes a sixteenth of what is gated, in eights
+            reduced = max(8, int(e / 16 + 4) // 8 * 8) if self.names == "timm" else 1
         norm = {"eps": self.bn_eps, "momentum": self.bn_momentum, **common}
         mode = self.stride_mode if self.downsample else ""
         strided = mode == "dw" or (mode == "1x1" and "expand" not in wants)         # the depthwise convolution
