@@ -342,8 +342,8 @@ def test_refusals_name_the_argument(make, text):
 def test_a_gate_that_its_ratio_leaves_no_unit():
     """timm takes a sixteenth of the gated channels in eights instead, the others keep one unit."""
     timm, wide, paper = MBConv(3, 3, names="timm"), MBConv(3, 3, expansion=130, names="timm"), MBConv(3, 3)
-    units = [len(layer.named_params()[name]) for layer, name in ((timm, "se.fc1.weight"), (wide, "se.fc1.weight"), (paper, "se.reduce.weight"))]
-    assert units == [8, 24, 1]
+    found = (timm, "se.fc1.weight"), (wide, "se.fc1.weight"), (paper, "se.reduce.weight")
+    assert [len(layer.named_params()[name]) for layer, name in found] == [8, 24, 1]
 
 
 def test_options_of_the_card_change_what_is_built_or_computed(rng):

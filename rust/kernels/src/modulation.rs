@@ -10,12 +10,15 @@
 use crate::error::{Error, require};
 use crate::exec::{Buffer, Exec, zeros};
 use crate::gemm::{Share, transpose};
-use crate::lanes::{Isa, Row, Task, V, Vector, is_large};
+use crate::lanes::{Isa, LINE, Row, Task, V, Vector, is_large};
 use crate::planes::{product, require_len};
 use crate::real::Real;
 
 /// Elements of a task, at least 16 tokens.
 const PART: usize = 1 << 13;
+
+/// Most elements of an image that is one task: with all that belongs to them they fit into the second cache.
+const WHOLE: usize = 1 << 16;
 
 #[derive(Clone, Copy, Debug)]
 pub struct Dims {
@@ -52,9 +55,16 @@ impl Dims {
         (PART / self.channels.max(1)).max(1).next_multiple_of(16)
     }
 
+    /// The same where a task writes that many columns of maps: rows that do not end on lines of the cache are not cut, if all threads
+    /// have enough to do without, for two threads that write the same line wait for each other.
+    fn columns<T>(&self, exec: &Exec) -> usize {
+        let cut = (self.tokens * size_of::<T>()).is_multiple_of(LINE) || self.tokens * self.channels > WHOLE;
+        if cut || self.images < 2 * exec.threads() { self.each() } else { self.tokens }
+    }
+
     /// The image and the first token of every task.
-    fn starts(&self) -> impl Iterator<Item = (usize, usize)> + Send + use<> {
-        let (each, tokens) = (self.each(), self.tokens);
+    fn starts(&self, each: usize) -> impl Iterator<Item = (usize, usize)> + Send + use<> {
+        let tokens = self.tokens;
         (0..self.images).flat_map(move |n| (0..tokens).step_by(each).map(move |t| (n, t)))
     }
 }
@@ -67,7 +77,7 @@ pub fn forward<T: Real>(v: &[T], modulator: &[T], z: &mut [T], d: &Dims, exec: &
         return Ok(());
     }
     let (part, large) = (d.each() * d.channels, is_large(z));
-    let tasks = z.chunks_mut(d.tokens * d.channels).flat_map(|z| z.chunks_mut(part)).zip(d.starts());
+    let tasks = z.chunks_mut(d.tokens * d.channels).flat_map(|z| z.chunks_mut(part)).zip(d.starts(d.each()));
     exec.for_each_with(
         d.len(),
         tasks,
@@ -139,10 +149,10 @@ pub fn backward<T: Real>(
     if d.len() == 0 {
         return Ok(());
     }
-    let (each, image, large) = (d.each(), d.tokens * d.channels, is_large(dv));
+    let (each, image, large) = (d.columns::<T>(exec), d.tokens * d.channels, is_large(dv));
     let maps = Share::of_result(dmodulator, d.images, d.channels, d.tokens);
     let maps = maps.by_columns(d.tokens).flat_map(|map| map.by_columns(each));
-    let tasks = dv.chunks_mut(image).flat_map(|dv| dv.chunks_mut(each * d.channels)).zip(maps).zip(d.starts());
+    let tasks = dv.chunks_mut(image).flat_map(|dv| dv.chunks_mut(each * d.channels)).zip(maps).zip(d.starts(each));
     let space = || Ok([zeros(each * d.channels)?, zeros(each * d.channels)?]);
     exec.for_each_with(2 * d.len(), tasks, space, |[m, turned]: &mut [Buffer<T>; 2], ((dv, dmap), (n, t))| {
         let own = (n * d.tokens + t) * d.channels..;
