@@ -201,10 +201,17 @@ pub(crate) fn chain<T: Real>(
 
 /// Pixels of a task: work space of about half a megabyte, and some tasks for every thread, all alike.
 fn columns_of_task(total: usize, channels: usize, exec: &Exec) -> usize {
-    let fit = ((1 << 17) / channels / PANEL * PANEL).clamp(PANEL, MOST_COLUMNS);
-    let wanted = (2 * exec.threads()).min(total / (4 * PANEL));
-    let parts = total.div_ceil(fit).max(wanted).next_multiple_of(exec.threads());
-    total.div_ceil(parts).next_multiple_of(PANEL)
+    let (threads, panels) = (exec.threads(), total.div_ceil(PANEL));
+    let fit = ((1 << 17) / channels / PANEL).clamp(1, MOST_COLUMNS / PANEL);
+    let fewest = panels.div_ceil(fit).next_multiple_of(threads);
+    let most = fewest.max((2 * threads).min(total / (4 * PANEL)).next_multiple_of(threads));
+    // Panels that the busiest thread makes; of equals, the most tasks.
+    let busiest = |parts: usize| {
+        let each = panels.div_ceil(parts);
+        (each * panels.div_ceil(each).div_ceil(threads), each)
+    };
+    let best = (fewest..=most).step_by(threads).map(busiest).min();
+    best.map_or(PANEL, |(_, each)| each * PANEL)
 }
 
 /// Rows `row..` of `to` = weight·p + bias, for the pixels of a task, whose p (`depth` channels) lies in `panels`.

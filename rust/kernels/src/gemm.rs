@@ -24,7 +24,7 @@ mod transpose;
 pub use ahead::Ahead;
 use ahead::Lines;
 pub use product::{Matrix, Pack, Product, Source};
-pub use ranges::{even, in_images, pieces, tile_rows};
+pub use ranges::{columns_apart, even, in_images, pieces, tile_rows};
 use share::Place;
 pub use share::Share;
 pub use stored::{Scaled, Stored, Turned, into_panels};

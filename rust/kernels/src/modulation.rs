@@ -9,16 +9,13 @@
 
 use crate::error::{Error, require};
 use crate::exec::{Buffer, Exec, zeros};
-use crate::gemm::{Share, transpose};
-use crate::lanes::{Isa, LINE, Row, Task, V, Vector, is_large};
+use crate::gemm::{Share, columns_apart, transpose};
+use crate::lanes::{Isa, Row, Task, V, Vector, is_large};
 use crate::planes::{product, require_len};
 use crate::real::Real;
 
 /// Elements of a task, at least 16 tokens.
 const PART: usize = 1 << 13;
-
-/// Most elements of an image that is one task: with all that belongs to them they fit into the second cache.
-const WHOLE: usize = 1 << 16;
 
 #[derive(Clone, Copy, Debug)]
 pub struct Dims {
@@ -53,13 +50,6 @@ impl Dims {
     /// Tokens of a task.
     fn each(&self) -> usize {
         (PART / self.channels.max(1)).max(1).next_multiple_of(16)
-    }
-
-    /// The same where a task writes that many columns of maps: rows that do not end on lines of the cache are not cut, if all threads
-    /// have enough to do without, for two threads that write the same line wait for each other.
-    fn columns<T>(&self, exec: &Exec) -> usize {
-        let cut = (self.tokens * size_of::<T>()).is_multiple_of(LINE) || self.tokens * self.channels > WHOLE;
-        if cut || self.images < 2 * exec.threads() { self.each() } else { self.tokens }
     }
 
     /// The image and the first token of every task.
@@ -149,7 +139,8 @@ pub fn backward<T: Real>(
     if d.len() == 0 {
         return Ok(());
     }
-    let (each, image, large) = (d.columns::<T>(exec), d.tokens * d.channels, is_large(dv));
+    let each = columns_apart::<T>(d.each(), d.images, (d.channels, d.tokens), exec).min(d.each().max(d.tokens));
+    let (image, large) = (d.tokens * d.channels, is_large(dv));
     let maps = Share::of_result(dmodulator, d.images, d.channels, d.tokens);
     let maps = maps.by_columns(d.tokens).flat_map(|map| map.by_columns(each));
     let tasks = dv.chunks_mut(image).flat_map(|dv| dv.chunks_mut(each * d.channels)).zip(maps).zip(d.starts(each));

@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::{Dims, Saved};
 use crate::error::Error;
 use crate::exec::Exec;
-use crate::gemm::Share;
+use crate::gemm::{Share, columns_apart};
 use crate::lanes::{Isa, Task, V, Vector};
 use crate::real::Real;
 
@@ -15,9 +15,9 @@ const WIDE: usize = 4;
 /// Channels that are added in one chain; chains are added in order.
 const CHAIN: usize = 128;
 
-/// Columns of a task: a multiple of the widest strip.
-fn columns_each(d: &Dims) -> usize {
-    Exec::batch(d.n).next_multiple_of(WIDE * 16)
+/// Columns of a task: a multiple of the widest strip, or whole images.
+fn columns_each<T>(d: &Dims, exec: &Exec) -> usize {
+    columns_apart::<T>(Exec::batch(d.n).next_multiple_of(WIDE * 16), d.outer, (d.n, d.inner), exec)
 }
 
 #[allow(clippy::too_many_arguments)]
@@ -31,7 +31,7 @@ pub fn forward<T: Real>(
     d: &Dims,
     exec: &Exec,
 ) -> Result<(), Error> {
-    let each = columns_each(d);
+    let each = columns_each::<T>(d, exec);
     let shares = Share::new(y, d.outer, d.n, d.inner).by_columns(each);
     let tasks = shares.zip(m.chunks_mut(each).zip(r.chunks_mut(each)));
     exec.for_each(d.len(), tasks, |(y, (m, r))| exec.run(Forward { x, weight, bias, y, m, r, d }))
@@ -175,7 +175,7 @@ pub fn input_gradient<T: Real>(
     d: &Dims,
     exec: &Exec,
 ) -> Result<(), Error> {
-    let shares = Share::new(dx, d.outer, d.n, d.inner).by_columns(columns_each(d));
+    let shares = Share::new(dx, d.outer, d.n, d.inner).by_columns(columns_each::<T>(d, exec));
     exec.for_each(2 * d.len(), shares, |dx| exec.run(InputGradient { saved, weight, dx, d }))
 }
 
